@@ -1,0 +1,114 @@
+"""What can go wrong, each with one sentence that says so.
+
+Every error of ours has one root, and joins the builtin that fits it, so that a caller may catch
+either.
+"""
+
+from __future__ import annotations
+
+
+class DracotaskError(Exception):
+    """Raised when dracotask cannot do what it was asked; the root of all its errors."""
+
+    def __init__(self, *args: object) -> None:
+        # The first sentence of the docstring speaks where nothing better is known. Under -OO there is none.
+        super().__init__(*(args or ((type(self).__doc__ or type(self).__name__).partition("\n")[0],)))
+
+
+class BadTrigger(DracotaskError, ValueError):
+    """Raised when a rule of time cannot be read, is out of bounds or can never fire."""
+
+
+class DocrootNotFound(DracotaskError, LookupError):
+    """Raised when DOCROOT is not a folder."""
+
+
+class TaskNotFound(DracotaskError, LookupError):
+    """Raised when a site has no Task of that name; knows the names it has."""
+
+    def __init__(self, name: str, task_file: str, known: list[str]) -> None:
+        self.name, self.task_file, self.known = name, task_file, known
+        super().__init__(f"no task {name!r} in {task_file}.{suggestion(name, known)}")
+
+
+class RunNotFound(DracotaskError, LookupError):
+    """Raised when there is no Run of that id."""
+
+
+class ConfigError(DracotaskError, ValueError):
+    """Raised when dracotask.toml or a DRACOTASK_ variable says what cannot be understood."""
+
+
+class LoadError(DracotaskError):
+    """Raised when the task file cannot be loaded; the last good set of schedules stays in force."""
+
+
+class StateError(DracotaskError, OSError):
+    """Raised when the state folder cannot be made, read or written."""
+
+
+class WrongUser(StateError):
+    """Raised when somebody else than the site's one user would run its tasks."""
+
+    def __init__(self, path: str, owner: int) -> None:
+        # OSError would take two arguments for an errno and a text.
+        super().__init__(_wrong_user(path, owner))
+
+
+class StoreError(DracotaskError):
+    """Raised when the store does not do what is asked of it."""
+
+
+class StoreMissing(StoreError):
+    """Raised when a reading verb finds no store: no task was ever looked at."""
+
+
+class StoreBusy(StoreError):
+    """Raised when another process keeps the store locked for too long."""
+
+
+class StoreUnusable(StoreError):
+    """Raised when the store is damaged, full, of another version, or may not be written."""
+
+
+# -- What steers a Run is no failure ---------------------------------------------------------
+
+
+class Skip(Exception):
+    """Raise this in ``run()`` when there was nothing to do: the Run succeeds, with the reason in grey."""
+
+
+class Interrupted(BaseException):
+    """The root of what ends a body from outside; no ``except Exception`` of a task swallows it."""
+
+
+class Stopped(Interrupted):
+    """Raised in the main thread of a body when somebody stops its Run: the moment to tidy up."""
+
+
+class TimedOut(Interrupted):
+    """Raised in the main thread of a body when its time limit is over: the moment to tidy up."""
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """Return " Did you mean X?" for the likeliest of ``known``, or the whole of a short list."""
+    from difflib import get_close_matches
+
+    lower = {candidate.lower(): candidate for candidate in known}
+    close = get_close_matches(name.lower(), lower, n=1)
+    if close:
+        return f" Did you mean {lower[close[0]]}?"
+    return f" There is: {', '.join(known)}." if 0 < len(known) <= 12 else ""
+
+
+def _wrong_user(path: str, owner: int) -> str:
+    import pwd
+    import shlex
+    import sys
+
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    command = shlex.join(["sudo", "-u", name, *(sys.orig_argv if sys.argv and sys.argv[0] else ())])
+    return f"{path} belongs to {name}, and one site has one user. As {name}: {command}"
