@@ -1,0 +1,1 @@
+"""Where Schedules and Runs are kept: the only truth shared between processes."""

@@ -1,0 +1,243 @@
+"""The contract of a store.
+
+A store decides every race. It knows no time of its own (``now`` is handed in) and no
+triggers: what is decided elsewhere it makes true, or finds that somebody was quicker.
+A lost race is a value, never an exception.
+
+Every method is one durable transaction: when it has returned, neither ``kill -9`` nor a
+power cut takes it back. Several calls become one transaction within
+``with store.transaction():``; nobody else's changes come between them, and an exception
+undoes them all.
+
+*Conditional* means: the row is changed only if its ``rev`` is still the one of the value
+handed in, and every change raises ``rev``.
+"""
+
+from __future__ import annotations
+
+from ..model import new_run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+    from typing import Self
+
+    from ..model import Claim, Gap, Outcome, Run, Schedule
+
+
+class Store:
+    """Keeps Schedules and Runs. Nothing is opened before :meth:`open`.
+
+    An instance belongs to the process and the thread that opened it: it is closed before
+    a fork and opened again after it. Opening twice or closing twice does no harm.
+    """
+
+    def open(self, *, create: bool = True) -> Self:
+        """Open the store and return it; ``with`` closes it again.
+
+        :param create: make an empty store where there is none. Reading verbs say False.
+        :raises StoreMissing: there is none and ``create`` is False.
+        :raises StoreUnusable: it is damaged, of another version, or may not be written.
+        :raises StoreBusy: it stayed locked longer than the store's patience.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of every descriptor."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Let go as a process may that ends now: what the kernel does by itself need not be done."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make the calls within one atomic, durable step; may be nested, the outermost counts."""
+        raise NotImplementedError
+
+    # -- Schedules -------------------------------------------------------------------------
+
+    def schedules(self) -> list[Schedule]:
+        """Return every Schedule, vanished ones too, in the order in which they were first seen."""
+        raise NotImplementedError
+
+    def schedule(self, name: str) -> Schedule | None:
+        """Return the Schedule of that name, or None."""
+        raise NotImplementedError
+
+    def due(self, now: datetime) -> list[Schedule]:
+        """Return the Schedules with a fire time <= ``now``, soonest first, without the held and vanished."""
+        raise NotImplementedError
+
+    def next_fire_time(self) -> datetime | None:
+        """Return the soonest fire time of all that :meth:`due` would ever return, or None."""
+        raise NotImplementedError
+
+    def ahead_of(self, moment: datetime) -> list[Schedule]:
+        """Return the Schedules whose watermark is later than ``moment``."""
+        raise NotImplementedError
+
+    def put_schedule(self, schedule: Schedule) -> bool:
+        """Insert a Schedule (``rev`` 0) or change it, conditionally; return whether it was done.
+
+        Inserting is lost to a row of the same name. ``watermark`` is written as handed in: that it
+        never decreases is the caller's promise.
+        """
+        raise NotImplementedError
+
+    def claim(self, schedule: Schedule, claim: Claim, run: Run | None, now: datetime) -> bool:
+        """Turn fire times into a Run, a row that says why not, or both: conditionally, in one step.
+
+        Next fire time and watermark move with it. A Run whose (schedule, fire time) is on record
+        already is not inserted: the fire time is passed over, and the answer is still True. A Gap
+        that follows the schedule's row of the fire times before it, and is of the same state and reason,
+        extends that row.
+
+        :param run: the queued Run for ``claim.fire_time``; None when the claim has none.
+        :return: False when somebody changed the schedule since it was read; then nothing has happened.
+        """
+        raise NotImplementedError
+
+    def demand(self, name: str, run: Run) -> Run | None:
+        """Ask for one more Run: at once, or, while one of the Task is active, when that one has ended.
+
+        :param run: the queued Run to insert. While one is active it is dropped and a flag set; several
+            demands become one.
+        :return: the inserted Run, or None when the flag was set instead.
+        """
+        raise NotImplementedError
+
+    # -- Runs ------------------------------------------------------------------------------
+
+    def add_run(self, run: Run) -> None:
+        """Insert a Run as it is: on demand, or never started."""
+        raise NotImplementedError
+
+    def active(self, task: str) -> list[Run]:
+        """Return the queued and running Runs of a Task, oldest first."""
+        raise NotImplementedError
+
+    def queued(self, limit: int) -> list[Run]:
+        """Return up to ``limit`` queued Runs that could be taken now, oldest first.
+
+        Left out are those of a held Schedule and those whose Task has as many bodies at work as it may.
+        """
+        raise NotImplementedError
+
+    def running(self) -> list[Run]:
+        """Return the Runs whose bodies are at work, oldest first."""
+        raise NotImplementedError
+
+    def take(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run | None:
+        """Make a queued Run one's own: state ``running``, conditionally, and only if
+
+        - its Schedule is not held, and
+        - fewer than ``limit`` Runs of its Task are running.
+
+        The two are looked at in the same atomic step: this is the promise of hold and of
+        ``max_instances``; a look at claim time is a courtesy.
+
+        :return: the Run as it is now stored, whoever has it, or None when it is gone. It is won
+            exactly if its token is the one handed in; so an ambiguous error is cured by asking
+            :meth:`run`.
+        """
+        raise NotImplementedError
+
+    def begin(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run:
+        """Insert a queued Run and take it in the same step; it stays queued where :meth:`take` would leave it.
+
+        :return: the Run as it is now stored.
+        """
+        raise NotImplementedError
+
+    def give_back(self, run: Run) -> bool:
+        """Make a taken Run ``queued`` again, conditionally: its body never began."""
+        raise NotImplementedError
+
+    def finish(self, run: Run, outcome: Outcome) -> bool:
+        """Write the outcome of a Run, if it is running under ``run.token``; True when it is written.
+
+        If its Schedule was demanded meanwhile, the same step clears the demand and inserts the next
+        Run. An outcome is written once: False means there is one, or the Run is another's by now.
+        """
+        raise NotImplementedError
+
+    def skip(self, run: Run, reason: str, now: datetime) -> bool:
+        """Make a queued Run ``skipped``, conditionally, with the reason in its summary.
+
+        A demand that waited for this Run, and for no other, is answered as in :meth:`finish`.
+        """
+        raise NotImplementedError
+
+    def request_stop(self, run_id: str, *, by: str, why: str | None, now: datetime) -> Run | None:
+        """Ask that a Run be stopped. A queued one is ``stopped`` at once; a running one is marked.
+
+        A demand that waited for the queued one, and for no other, is answered as in :meth:`finish`.
+
+        :return: the Run afterwards; None when there is no such Run or it is over.
+        """
+        raise NotImplementedError
+
+    def run(self, run_id: str) -> Run | None:
+        """Return the Run of that id, or None."""
+        raise NotImplementedError
+
+    def runs(
+        self, *, task: str | None = None, states: Iterable[str] | None = None, limit: int | None = 20
+    ) -> list[Run]:
+        """Return the history, newest first.
+
+        :param task: of this Task only; None for all.
+        :param states: in these states only; None for all.
+        :param limit: at most so many; None for all.
+        """
+        raise NotImplementedError
+
+    def last_runs(self) -> dict[str, Run]:
+        """Return, by the name of the Schedule, the newest Run that was started."""
+        raise NotImplementedError
+
+    def prune(self, task: str, *, keep: int, since: datetime, limit: int = 1000) -> list[str]:
+        """Forget old history of a Task and return the ids, whose files may go now.
+
+        What goes: the Runs that ended and are not among the newest ``keep`` of those, or ended before
+        ``since``; rows that never started, when older than ``since`` or not among the newest ``keep``
+        of their kind. Active Runs and Schedules never go.
+
+        :param limit: at most so many at once, so that nobody waits for a clean-up.
+        """
+        raise NotImplementedError
+
+    def known_runs(self, ids: Iterable[str]) -> set[str]:
+        """Return those of ``ids`` that are in the store."""
+        raise NotImplementedError
+
+    # -- Notes -----------------------------------------------------------------------------
+
+    def note(self, key: str) -> str | None:
+        """Return a fact about the whole site (the files in force, why the last load failed), or None."""
+        raise NotImplementedError
+
+    def put_note(self, key: str, text: str | None) -> None:
+        """Write such a fact; None removes it."""
+        raise NotImplementedError
+
+
+def gap_row(schedule: Schedule, gap: Gap, now: datetime) -> Run:
+    """Return the row that says why fire times did not run."""
+    first = gap.first if gap.first != gap.last else None
+    return new_run(schedule, now, "tick", fire_time=gap.last).but(
+        state=gap.state, fire_from=first, fire_count=gap.count, finished_at=now, summary=gap.reason
+    )
+
+
+def demanded_run(schedule: Schedule, now: datetime) -> Run:
+    """Return the Run that answers a demand made while another was active."""
+    return new_run(schedule, now, "demand", by=schedule.demand)
