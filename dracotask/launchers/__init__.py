@@ -1,0 +1,1 @@
+"""Ways to take queued Runs to where they execute."""

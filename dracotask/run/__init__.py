@@ -1,0 +1,1 @@
+"""One run: its supervisor and its body."""

@@ -1,0 +1,120 @@
+"""What became of a run, in one state and in words: pure, from the facts of its end."""
+
+from __future__ import annotations
+
+import os
+
+from ..clock import from_text, in_words, to_text
+from ..model import FAILED, LOST, STOPPED, SUCCEEDED, TIMED_OUT, Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..model import Policy, Run
+    from .watch import Ended
+
+#: A summary or an error is one line of at most so many letters.
+LINE = 500
+
+_SIGNALS = {
+    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL, an illegal instruction", 6: "SIGABRT, it aborted",
+    7: "SIGBUS, a bus error", 8: "SIGFPE, an arithmetic error", 9: "SIGKILL (out of memory?)",
+    11: "SIGSEGV, a segmentation fault", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU, out of CPU time",
+}  # fmt: skip
+
+
+def judge(ended: Ended, policy: Policy, *, stopped_by: str | None, now: datetime, output_bytes: int) -> Outcome:
+    """Return the Outcome of a body that is gone.
+
+    :param stopped_by: who wanted it stopped and why, in words.
+    """
+    code = os.waitstatus_to_exitcode(ended.status)
+    state, summary, error = _verdict(ended, policy, code, stopped_by)
+    return Outcome(
+        state=state,
+        exit_code=code,
+        summary=one_line(summary),
+        error=one_line(error),
+        finished_at=now,
+        cpu_seconds=round(ended.usage.ru_utime + ended.usage.ru_stime, 3),
+        peak_memory=ended.usage.ru_maxrss * 1024,
+        output_bytes=output_bytes,
+    )
+
+
+def _verdict(
+    ended: Ended, policy: Policy, code: int, stopped_by: str | None
+) -> tuple[str, str | None, str | None]:
+    report = ended.mailbox.last("done", "failed", "interrupted")
+    kind, words = (report[0], "\0".join(report[1:])) if report else (None, None)
+    if kind == "done" and code == 0:
+        return SUCCEEDED, words or None, None
+    manner = f", killed {in_words(policy.stop_grace)} later" if ended.killed else ""
+    if ended.why == "limit":
+        return TIMED_OUT, None, f"over its time limit of {in_words(policy.time_limit or 0)}{manner}"
+    if ended.why == "stop":
+        return STOPPED, None, f"stopped by {stopped_by}{manner}"
+    if kind == "failed":
+        return FAILED, None, _with_limit(words or "", policy)
+    if kind == "interrupted":
+        return STOPPED, None, "stopped by a TERM from outside dracotask"
+    return FAILED, None, _unreported(code)
+
+
+def _with_limit(error: str, policy: Policy) -> str:
+    if error.startswith("MemoryError") and policy.memory_limit:
+        return f"over its memory limit of {in_bytes(policy.memory_limit)} (MemoryError)"
+    return error
+
+
+def _unreported(code: int) -> str:
+    """Put in words how a body ended that did not come to say so itself."""
+    if code < 0:
+        return f"killed by {_SIGNALS.get(-code, f'signal {-code}')}"
+    return f"ended the process itself with exit code {code} (os._exit?)"
+
+
+def lost(now: datetime, why: str) -> Outcome:
+    """Return the Outcome of a run whose supervisor is gone without a word."""
+    return Outcome(state=LOST, error=why, finished_at=now)
+
+
+def one_line(words: str | None) -> str | None:
+    """Return the first line of what a task said, bounded and printable; None stays None."""
+    if not words:
+        return None
+    line = next((line for line in words.splitlines() if line.strip()), "").strip()
+    line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
+    return line if len(line) <= LINE else line[: LINE - 1] + "…"
+
+
+def in_bytes(number: float) -> str:
+    """Return a number of bytes for people: "200 MiB"."""
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.3g} {unit}"
+        number /= 1024
+    return f"{number:.3g} GiB"
+
+
+# -- Left in the lock file when no store would have it -----------------------------------------
+
+_NUMBERS = {"exit_code": int, "cpu_seconds": float, "peak_memory": int, "output_bytes": int}
+
+
+def to_lines(run: Run, outcome: Outcome) -> str:
+    """Return the Outcome as text that :func:`from_lines` reads back."""
+    facts = [("token", run.token), *((name, getattr(outcome, name)) for name in outcome.__slots__)]
+    written = ((name, to_text(value) if name == "finished_at" else value) for name, value in facts)
+    return "".join(f"{name}={value}\n" for name, value in written if value is not None) + "end\n"
+
+
+def from_lines(text: str, run: Run) -> Outcome | None:
+    """Read an Outcome that the supervisor of ``run`` left; None when there is none, or not a whole one."""
+    lines = text.strip("\0 ").splitlines()
+    facts = dict(line.split("=", 1) for line in lines if "=" in line)
+    if "end" not in lines or facts.pop("token", None) != run.token:
+        return None
+    values = {name: _NUMBERS[name](value) if name in _NUMBERS else value for name, value in facts.items()}
+    return Outcome(**{**values, "finished_at": from_text(facts["finished_at"])})

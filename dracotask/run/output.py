@@ -1,0 +1,122 @@
+"""The output of a run: kept as it comes, head and tail when it is too much.
+
+The file holds the first half of ``limit`` as it was written, then a line that says how many
+bytes were left out, then the newest half. A reader sees the tail move while the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Stands between head and tail.
+MARK = b"\n[dracotask: %d bytes left out]\n"
+
+
+class RunOutput:
+    """Keeps what a body prints in the file ``path``, at most ``limit`` bytes of it.
+
+    A disk that is full costs output, and never the run.
+
+    :param tee: a descriptor that gets everything as well, a terminal or cron's mail; None for none. It is
+        never waited for: a pager that nobody scrolls must not keep the time limit from striking.
+    :ivar total: bytes that came so far; offsets count these.
+    """
+
+    __slots__ = ("_descriptor", "_dirty", "_half", "_head", "_owed", "_room", "_tail", "tee", "total")
+
+    def __init__(self, path: str, limit: int, *, tee: int | None = None) -> None:
+        self._half = max(limit // 2, 1)
+        self._head = 0  # bytes of it in the file
+        self._room = self._half  # bytes that it will still take
+        self._tail = bytearray()
+        self._dirty = False
+        self._owed = bytearray()  # to the tee
+        self.tee = tee
+        self.total = 0
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError:
+            self._descriptor = -1
+
+    def write(self, data: bytes) -> None:
+        """Take in what came: the head goes to the file at once, the rest to the tail."""
+        self.total += len(data)
+        if self.tee is not None:
+            self._owed += data
+            self.pass_on()
+        wanted = data[: self._room]
+        written = self._write_at(self._head, wanted)
+        self._head += written
+        # The head ends where a full disk ends it: what comes later may find room again, and must not follow a hole.
+        self._room = self._room - written if written == len(wanted) else 0
+        if len(data) > written:
+            self._tail += data[written:]
+            self._dirty = True
+            if len(self._tail) > 2 * self._half:
+                del self._tail[: -self._half]
+
+    def flush(self) -> None:
+        """Bring the tail in the file up to date."""
+        if not self._dirty:
+            return
+        tail = self._tail[-self._half :]
+        left_out = self.total - self._head - len(tail)
+        text = (MARK % left_out if left_out else b"") + bytes(tail)
+        written = self._write_at(self._head, text)
+        self._dirty = written < len(text)
+        try:
+            os.ftruncate(self._descriptor, self._head + written)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Write what is left and let the file go."""
+        self.flush()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write_at(self, offset: int, data: bytes) -> int:
+        """Write to the file and return how many bytes it took; fewer than all when the disk is full."""
+        done = 0
+        try:
+            while done < len(data):
+                done += os.pwrite(self._descriptor, data[done:], offset + done)
+        except OSError:
+            pass
+        return done
+
+    # -- The tee ---------------------------------------------------------------------------
+
+    def is_behind(self) -> bool:
+        """Tell whether the tee has not taken all that came: a good moment to read no more."""
+        return bool(self._owed)
+
+    def pass_on(self, patience: float = 0) -> None:
+        """Give the tee what it takes now.
+
+        :param patience: seconds to wait for it to take anything.
+        """
+        while self._owed and self.tee is not None and _is_writable(self.tee, patience):
+            try:
+                # Of a pipe that is ready so much is taken without waiting.
+                del self._owed[: os.write(self.tee, self._owed[: select.PIPE_BUF])]
+            except OSError:
+                self.tee = None  # whoever listened has gone
+                self._owed.clear()
+
+    def pass_on_all(self, is_enough: Callable[[], bool]) -> None:
+        """Give the tee all there is, at its own pace, unless somebody has had enough."""
+        while self.is_behind() and not is_enough():
+            self.pass_on(patience=0.2)
+
+
+def _is_writable(descriptor: int, patience: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(patience * 1000))

@@ -1,0 +1,306 @@
+"""The supervisor of a run: take, lock, start, watch, record.
+
+It holds the run's kernel lock from before the take until the outcome is on record, and never
+runs a line of the docroot's code. Whatever befalls the body (a limit, os._exit, a segmentation
+fault, the OOM killer), it lives to say so; what befalls the supervisor, the kernel tells
+everybody by letting go of the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..clock import utc_now
+from ..errors import DracotaskError, StoreError
+from ..failpoints import reach
+from ..model import Outcome, Policy, Run
+from ..state import is_current, lock
+from .channel import order_of
+from .outcome import judge, to_lines
+from .output import RunOutput
+from .process import fork_body
+from .watch import Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, getsignal, signal
+
+    from ..state import State
+    from ..stores.base import Store
+    from .channel import Sender
+    from .process import Body
+    from .watch import Ended
+
+    OpenStore = Callable[[], Store]
+else:
+    from _signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, getsignal, signal
+
+#: How long (seconds) an outcome is kept in hand for a store that will not have it.
+RECORD_PATIENCE = 600.0
+
+#: How often a body is begun anew because the task file was saved meanwhile; then its Run is queued again.
+MOST_TRIES = 5
+
+#: A lock file is as long as its outcome may become, so that a full disk has room for it.
+_LOCK_SIZE = 4096
+
+#: The note that holds the stamps of the files in force, and the one that says why a load failed.
+FILES_NOTE, PROBLEM_NOTE = "files", "problem"
+
+
+class Supervisor:
+    """Takes queued Runs, one after the other, and sees each to its end.
+
+    :param open_store: opens the site's store; never open while a body is forked.
+    :param environment: says what a body's environment has besides this process's own; asked before each.
+    :param host: what the host is called in the record.
+    :param reload: loads the task file when it has changed; called while the store is closed.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        open_store: OpenStore,
+        *,
+        environment: Callable[[], dict[str, str]],
+        host: str,
+        reload: Callable[[], None],
+    ) -> None:
+        self.state, self.open_store, self.reload = state, open_store, reload
+        self.environment, self.host = environment, host
+        self.told_to_stop = False
+        self.told_by = ""
+
+    def listen(self) -> None:
+        """Take INT and TERM as the wish that the run at hand be stopped, and recorded so.
+
+        HUP too, which the end of a terminal sends, unless nohup(1) has it ignored.
+        """
+        for number in (SIGINT, SIGTERM) if getsignal(SIGHUP) == SIG_IGN else (SIGINT, SIGTERM, SIGHUP):
+            signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self.told_to_stop = True
+        told_by: dict[int, str] = {SIGINT: "Ctrl-C", SIGHUP: "the end of its terminal"}
+        self.told_by = told_by.get(number, "a TERM to its supervisor")
+
+    def fork_body(self) -> Body:
+        """Fork the body of a run to come.
+
+        :raises OSError: no process is to be had; nothing is taken yet, so nothing is lost.
+        """
+        docroot = self.state.docroot
+
+        def work(orders: int, report: Sender) -> int:
+            from .body import one_run  # here: a command's supervisor has no use for it
+
+            return one_run(docroot, orders, report)
+
+        return fork_body(work, environment=self.environment())
+
+    def work_off_queue(self) -> None:
+        """Take the next queued Run and see it through, until nothing is queued that could be taken."""
+        more = True
+        while more and not self.told_to_stop:
+            body = self.fork_body()
+            with self.open_store() as store:
+                taken = self._take_next(store)
+                if taken is None:
+                    body.dismiss()
+                    return
+                niceness = Policy.from_text(taken[0].policy).nice
+                # A Run that was given back is for a later tick: at once would be over and over again.
+                done = self.see_through(store, *taken, body, niceness=niceness)
+                more = done is not None and bool(self._takeable(store, limit=1))
+                if not more:
+                    store.leave()
+
+    # -- Take ------------------------------------------------------------------------------
+
+    def _takeable(self, store: Store, limit: int) -> list[Run]:
+        """Return queued Runs; none while the task file is broken, for they wait for its mending."""
+        return [] if store.note(PROBLEM_NOTE) is not None else store.queued(limit)
+
+    def _take_next(self, store: Store) -> tuple[Run, int] | None:
+        """Return a Run made our own and the descriptor of its lock; None when there is none to be had."""
+        for run in self._takeable(store, limit=64):
+            held = hold_run_lock(self.state, run.id)
+            if held is None:
+                continue  # somebody is just taking it
+            reach("run_locked")
+            taken = self.take(store, run)
+            if taken is not None:
+                reach("run_taken")
+                return taken, held
+            release_run_lock(self.state, run.id, held)
+        return None
+
+    def take(self, store: Store, run: Run, *, is_new: bool = False) -> Run | None:
+        """Take one Run, whose lock we hold; return it when it is ours.
+
+        :param is_new: it is not in the store yet, and comes there in the same step.
+        """
+        token = os.urandom(8).hex()
+        limit = Policy.from_text(run.policy).max_instances
+        take = store.begin if is_new else store.take
+        try:
+            taken = take(run, token=token, host=self.host, pid=os.getpid(), now=utc_now(), limit=limit)
+        except StoreError:
+            taken = store.run(run.id)  # the answer was lost, perhaps not the deed
+        return taken if taken is not None and taken.token == token else None
+
+    # -- See through -----------------------------------------------------------------------
+
+    def see_through(
+        self, store: Store, run: Run, held: int, body: Body, *, niceness: int = 0, tee: int | None = None
+    ) -> Outcome | None:
+        """Have the body do a taken Run, watch it to its end and record the outcome.
+
+        :param held: the descriptor of the Run's lock; closed, and the lock gone, afterwards.
+        :return: the outcome; None when the task file has changed into one that cannot be loaded, for which
+            the Run now waits.
+        """
+        policy = Policy.from_text(run.policy)
+        output = RunOutput(self.state.output_file(run.id), policy.max_output, tee=tee)
+        bell = Bell(self, store, run, held)
+        ended = self._watch(store, run, body, output, bell, niceness)
+        for _ in range(MOST_TRIES):
+            if ended is not None or (fresh := self._fresh_body(store, run)) is None:
+                break
+            ended = self._watch(store, run, fresh, output, bell, niceness)
+        output.close()
+        if ended is None:
+            self._give_back(store, run, held)
+            return None
+        outcome = judge(ended, policy, stopped_by=bell.by or "nobody", now=utc_now(), output_bytes=output.total)
+        reach("outcome_known")
+        if self._record(store, run, outcome, held):
+            reach("outcome_recorded")
+            release_run_lock(self.state, run.id, held)
+        else:
+            os.close(held)
+        output.pass_on_all(lambda: self.told_to_stop)
+        return outcome
+
+    def _watch(
+        self, store: Store, run: Run, body: Body, output: RunOutput, bell: Bell, niceness: int
+    ) -> Ended | None:
+        """Watch the body do the Run; None when it is not to begin: the files were saved since they were loaded."""
+        stamps = store.note(FILES_NOTE) or "-"
+        if not is_current(stamps):
+            body.dismiss()
+            return None
+        body.order(*order_of(run, stamps, niceness))
+        reach("body_started")
+        ended = Watch(body, Policy.from_text(run.policy), output, bell.must_stop).until_it_ends()
+        body.close()
+        return None if ended.mailbox.last("stale") else ended
+
+    def _fresh_body(self, store: Store, run: Run) -> Body | None:
+        """Have the saved files loaded and return a body that has read them; None when they are broken."""
+        store.close()
+        try:
+            self.reload()
+            body = self.fork_body()
+        except (DracotaskError, OSError) as error:
+            self.state.log(f"Run {run.id} of {run.task} waits: {error}")
+            store.open()
+            return None
+        if store.open().note(PROBLEM_NOTE) is None:
+            return body
+        body.dismiss()
+        return None
+
+    def _give_back(self, store: Store, run: Run, held: int) -> None:
+        """Return a Run whose body never began to the queue, and have somebody look again."""
+        store.give_back(run)
+        reach("run_given_back")
+        release_run_lock(self.state, run.id, held)
+        self.state.look_now()
+
+    # -- Record ----------------------------------------------------------------------------
+
+    def _record(self, store: Store, run: Run, outcome: Outcome, held: int) -> bool:
+        """Write the outcome to the store; when that will not have it, leave it in the lock file for the sweep."""
+        until, pause = time.monotonic() + RECORD_PATIENCE, 0.2
+        while True:
+            try:
+                store.open().finish(run, outcome)
+                return True
+            except StoreError as error:
+                store.close()
+                if not os.fstat(held).st_nlink:
+                    return False  # the state folder is gone, and the Run with it
+                if time.monotonic() + pause > until or self.told_to_stop:
+                    self.state.log(f"The outcome of run {run.id} waits in its lock file: {error}")
+                    break
+            time.sleep(pause)
+            pause = min(2 * pause, 15.0)
+        os.pwrite(held, to_lines(run, outcome).encode()[:_LOCK_SIZE], 0)
+        reach("outcome_left")
+        return False
+
+
+class Bell:
+    """Whether somebody wants the Run at hand stopped.
+
+    A stop is written in the store; the bell is a touch of the run's lock file, so that nobody need
+    ask the store five times a second.
+    """
+
+    def __init__(self, supervisor: Supervisor, store: Store, run: Run, held: int) -> None:
+        self.supervisor, self.store, self.run, self.held = supervisor, store, run, held
+        self.by: str | None = None
+        self._heard = os.fstat(held).st_mtime_ns
+
+    def must_stop(self) -> bool:
+        """Tell whether the run is to be stopped; ``by`` says on whose wish."""
+        if self.supervisor.told_to_stop:
+            self.by = self.supervisor.told_by
+            return True
+        rung = os.fstat(self.held).st_mtime_ns
+        if rung != self._heard:
+            try:
+                self.by = self._wish()
+                self._heard = rung
+            except StoreError:
+                pass  # asked again at the next look
+        return self.by is not None
+
+    def _wish(self) -> str | None:
+        run = self.store.run(self.run.id)
+        if run is None or run.stop_at is None:
+            return None
+        return f"{run.stop_by}: {run.stop_why}" if run.stop_why else run.stop_by
+
+
+def ring(state: State, run_id: str) -> None:
+    """Have the supervisor of a Run look at the store."""
+    try:
+        os.utime(state.run_lock(run_id))
+    except OSError:
+        pass  # it has just ended
+
+
+def hold_run_lock(state: State, run_id: str) -> int | None:
+    """Take the lock of a Run and return its descriptor, or None when somebody holds it."""
+    held = lock(state.run_lock(run_id))
+    if held is not None and not os.fstat(held).st_size:  # else it may hold an outcome already
+        try:
+            os.pwrite(held, b" " * _LOCK_SIZE, 0)
+        except OSError:
+            pass  # a full disk: the outcome may find no room
+    return held
+
+
+def release_run_lock(state: State, run_id: str, held: int) -> None:
+    """Remove the lock file of a Run that needs none any more, and let go. Only its holder may."""
+    try:
+        os.unlink(state.run_lock(run_id))
+    except OSError:
+        pass
+    os.close(held)
+
+

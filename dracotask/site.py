@@ -1,0 +1,319 @@
+"""Site: one docroot wired together."""
+
+from __future__ import annotations
+
+import os
+
+from .clock import from_text, timedelta, to_text, utc_now
+from .errors import DocrootNotFound, LoadError, StateError, TaskNotFound
+from .failpoints import reach
+from .model import new_run, new_run_id
+from .run.supervisor import FILES_NOTE, PROBLEM_NOTE, Supervisor, hold_run_lock, release_run_lock
+from .siteconfig import find_state, read_config
+from .state import is_current, lock, stamp_lines, unlock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import datetime
+    from signal import alarm
+
+    from .launchers.process import ProcessLauncher
+    from .model import Outcome, Run, Schedule
+    from .run.load import Loaded
+    from .scheduler import Scheduler
+    from .stores.base import Store
+else:
+    from _signal import alarm
+
+#: How long (seconds) the part of a tick under its lock may take.
+TICK_LIMIT = 60
+
+#: How long after a load that failed the same files are tried again; longer where a try takes long.
+RETRY_AFTER, RETRY_SHARE = timedelta(seconds=60), 20
+
+#: The note that says when.
+RETRY_NOTE = "retry_at"
+
+#: How often a command loads a task file that goes on changing.
+MOST_TRIES = 5
+
+#: How long (seconds) a ``due`` by hand or by cron waits for another tick's decisions.
+TICK_PATIENCE = 5.0
+
+
+class Site:
+    """One docroot with its configuration, state folder and store. Making it opens nothing.
+
+    :param docroot: the folder with ``__tasks__.py``; any spelling of its path.
+    :raises DocrootNotFound: it is not a folder.
+    """
+
+    def __init__(self, docroot: str) -> None:
+        if not docroot:  # an unset variable in a script, which must not mean the folder at hand
+            raise DocrootNotFound("DOCROOT is empty. The docroot comes first: dracotask DOCROOT …")
+        self.docroot = os.path.abspath(docroot)
+        if not os.path.isdir(self.docroot):
+            kind = "is a file, not a folder" if os.path.exists(self.docroot) else "does not exist"
+            raise DocrootNotFound(f"DOCROOT {self.docroot!r:.300} {kind}. The docroot comes first: dracotask DOCROOT …")
+        if not self.docroot.isprintable():
+            raise DocrootNotFound(f"DOCROOT {self.docroot!r:.300} has letters that cannot be written: rename it.")
+        self.state = find_state(self.docroot)
+        self.config = read_config(self.state)
+
+    @property
+    def host(self) -> str:
+        return self.config.host or os.uname().nodename
+
+    def open_store(self, *, create: bool = True) -> Store:
+        """Open the site's store; ``with`` closes it again."""
+        from .stores.sqlite import SQLiteStore
+
+        return SQLiteStore(self.state.store_file).open(create=create)
+
+    def scheduler(self, store: Store) -> Scheduler:
+        """Return the brain over an open store. (Imported here: while a command's body gets ready.)"""
+        from .scheduler import Scheduler
+
+        return Scheduler(self.state, store)
+
+    def supervisor(self) -> Supervisor:
+        return Supervisor(
+            self.state,
+            self.open_store,
+            environment=self._environment,
+            host=self.host,
+            reload=self._load_if_changed,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """Return what [env] says by now: a supervisor with a queue before it outlives many a dracotask.toml."""
+        self.config = read_config(self.state)
+        return run_environment(self.config.environment())
+
+    def prepare(self) -> None:
+        """Make the state folder if need be, and write down a configuration that has changed.
+
+        :raises StateError, WrongUser: this user cannot work here.
+        """
+        self.state.create()
+        if self.config.is_fresh:
+            if self.config.problem:
+                self.state.log(f"{self.config.problem} The last good configuration stays in force.")
+            self.config.save(self.state)
+
+    # -- The tick --------------------------------------------------------------------------
+
+    def tick(self, origin: str, held: int | None = None) -> bool:
+        """Load what changed, claim what is due, sweep, launch, and wait for what was launched.
+
+        :param origin: what brought it about: ``request``, ``tick`` or ``command``.
+        :param held: the descriptor of the tick's lock, when whoever started us took it.
+        :return: False when another tick is at it.
+        :raises DracotaskError: the store or the state folder cannot be used.
+        """
+        try:
+            return self._tick(origin, held)
+        except OSError as error:
+            if isinstance(error, StateError):
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            raise StateError(f"The tick cannot go on: {place}{error.strerror}. The next one tries again.") from error
+
+    def _tick(self, origin: str, held: int | None) -> bool:
+        self.prepare()
+        if held is None:
+            held = lock(self.state.tick_lock, patience=TICK_PATIENCE)
+            if held is None:
+                return False
+        reach("tick_locked")
+        alarm(TICK_LIMIT + int(self.config.load_limit))
+        launcher = self._tick_under_lock(origin, held)
+        reach("tick_launched")
+        unlock(held)
+        alarm(0)
+        if launcher:
+            launcher.wait()
+        return True
+
+    def _tick_under_lock(self, origin: str, held: int) -> ProcessLauncher | None:
+        if not self.config.enabled:
+            self.state.write_next(None, stamp_lines([self.state.config_file]))
+            return None
+        self._load_if_changed()
+        now = utc_now()
+        with self.open_store() as store:
+            scheduler = self.scheduler(store)
+            scheduler.sweep(now)  # first, so that no dead run stands in the way of its next
+            reach("tick_swept")
+            scheduler.claim_due(now, origin)
+            reach("tick_claimed")
+            scheduler.prune(now)
+            is_broken = store.note(PROBLEM_NOTE) is not None
+            wanted = 0 if is_broken else len(store.queued(self.config.max_running))
+            next_look, stamps = scheduler.next_look(), store.note(FILES_NOTE) or ""
+        launcher = self._launch(wanted, held) if wanted else None
+        self.state.write_next(next_look, stamps)
+        return launcher
+
+    def _launch(self, wanted: int, held: int) -> ProcessLauncher:
+        from .launchers.process import ProcessLauncher
+
+        launcher = ProcessLauncher(
+            self.state, self.supervisor(), max_running=self.config.max_running, private=[held]
+        )
+        launcher.launch(wanted)
+        return launcher
+
+    # -- Loading ---------------------------------------------------------------------------
+
+    def _load_if_changed(self) -> None:
+        if self._must_load():
+            from .run.load import load
+
+            self.config = read_config(self.state)
+            self.prepare()
+            load(self.state, self.config, self._adopt, is_needed=self._must_load)
+
+    def _must_load(self) -> bool:
+        with self.open_store() as store:
+            stamps = store.note(FILES_NOTE)
+            current = stamps is not None and is_current(stamps)
+            retry_at, now = store.note(RETRY_NOTE), utc_now()
+            current = current and (retry_at is None or now < from_text(retry_at))
+            return self.scheduler(store).must_load(current, now)
+
+    def load(self) -> Loaded:
+        """Load the task file and make what it declares the set in force.
+
+        :return: what was found; with its ``problem`` when the last good set stays.
+        """
+        from .run.load import load
+
+        loaded = load(self.state, self.config, self._adopt)
+        assert loaded is not None
+        return loaded
+
+    def _adopt(self, loaded: Loaded) -> None:
+        now = utc_now()
+        with self.open_store() as store, store.transaction():
+            self.scheduler(store).adopt(loaded, now)
+            # What is wrong need not lie in the files: a package is missing, a database down, memory short.
+            retry_at = now + max(RETRY_AFTER, RETRY_SHARE * loaded.took)
+            store.put_note(RETRY_NOTE, to_text(retry_at) if loaded.problem else None)
+
+    # -- A run by hand ---------------------------------------------------------------------
+
+    def run(self, name: str, *, by: str, tee: int | None = None) -> Run:
+        """Run a task here and now, and return its Run with the outcome, or as skipped.
+
+        :param by: who asked, in words.
+        :param tee: a descriptor that gets the output as well; None for none.
+        :raises TaskNotFound: there is no such task; LoadError: the task file is broken.
+        """
+        self.prepare()
+        for _ in range(MOST_TRIES):
+            run = self._run_if_loaded(name, by, tee)
+            if run is not None:
+                return run
+            self._load_if_changed()
+        raise LoadError(f"{self.state.task_file} changes faster than it can be loaded.")
+
+    def _run_if_loaded(self, name: str, by: str, tee: int | None) -> Run | None:
+        """Run the task; None when the task file is to be loaded first.
+
+        The body comes first: it gets ready while the store is still being opened.
+        """
+        supervisor = self.supervisor()
+        body = supervisor.fork_body()
+        with self.open_store() as store:
+            stamps = store.note(FILES_NOTE)
+            if stamps is None or not is_current(stamps):
+                body.dismiss()
+                return None
+            try:
+                run, held = self._take_command(supervisor, store, name, by)
+            except BaseException:
+                body.dismiss()
+                raise
+            if held is None:
+                body.dismiss()
+                return run
+            supervisor.listen()
+            outcome = supervisor.see_through(store, run, held, body, tee=tee)
+            if outcome is None:
+                self._withdraw(store, run)
+                self._runnable(store, name)  # says what is wrong with the task file
+                raise LoadError(f"{self.state.task_file} changes faster than it can be loaded.")
+            store.leave()
+        return _with_outcome(run, outcome)
+
+    def _withdraw(self, store: Store, run: Run) -> None:
+        """Take a demand back that is answered by an error; what a fire time owes stays queued."""
+        queued = store.run(run.id)
+        if queued is not None and queued.fire_time is None:
+            store.skip(queued, "the task file was being changed", utc_now())
+
+    def _take_command(self, supervisor: Supervisor, store: Store, name: str, by: str) -> tuple[Run, int | None]:
+        """Queue a Run and take it, in one step; return it with its lock, or as skipped with None."""
+        run_id = new_run_id()
+        held = hold_run_lock(self.state, run_id)
+        now = utc_now()
+        try:
+            with store.transaction():
+                schedule = self._runnable(store, name)
+                queued = self._claim_for_command(store, schedule, run_id, by, now)
+                if queued is None:  # nothing of it is due: a demand
+                    queued = new_run(schedule, now, "command", run_id=run_id, by=by)
+                    taken = supervisor.take(store, queued, is_new=True)
+                else:
+                    taken = supervisor.take(store, queued)
+                if taken is None and self.scheduler(store).sweep(now):
+                    # A dead Run must not keep its Task from running where no tick ever comes by.
+                    taken = supervisor.take(store, queued)
+                if taken is None:
+                    busy = self.scheduler(store).busy(schedule, but=run_id)
+                    store.skip(queued, busy or "the schedule is held", now)
+        except BaseException:
+            if held is not None:
+                release_run_lock(self.state, run_id, held)
+            raise
+        reach("run_taken")
+        if taken is not None and held is not None:
+            return taken, held
+        if held is not None:
+            release_run_lock(self.state, run_id, held)
+        return store.run(run_id) or queued, None
+
+    def _claim_for_command(
+        self, store: Store, schedule: Schedule, run_id: str, by: str, now: datetime
+    ) -> Run | None:
+        """Claim the fire time that a command finds due and return its queued Run; None when none is due."""
+        if schedule.next_fire_time is None or schedule.next_fire_time > now:
+            return None
+        return self.scheduler(store).claim_for_command(schedule, run_id, by, now)
+
+    def _runnable(self, store: Store, name: str) -> Schedule:
+        problem = store.note(PROBLEM_NOTE)
+        if problem is not None:
+            raise LoadError(f"{self.state.task_file} is broken: {problem}")
+        schedule = store.schedule(name)
+        if schedule is None or schedule.vanished_at:
+            known = [schedule.name for schedule in store.schedules() if not schedule.vanished_at]
+            raise TaskNotFound(name, self.state.task_file, known)
+        return schedule
+
+
+def _with_outcome(run: Run, outcome: Outcome) -> Run:
+    ended: Run = run.but(**{name: getattr(outcome, name) for name in outcome.__slots__})
+    return ended
+
+
+def run_environment(table: dict[str, str]) -> dict[str, str]:
+    """Return what a run's environment has besides the server's: [env], and output that is seen at once."""
+    own = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    if "HOME" not in os.environ:  # a server started by init has none
+        import pwd
+
+        own["HOME"] = pwd.getpwuid(os.geteuid()).pw_dir
+    return {**own, **table}
+
