@@ -1,0 +1,1 @@
+"""What lives in the web process: it knows the state folder, and nothing else of dracotask."""

@@ -1,0 +1,121 @@
+"""TaskMiddleware: the one line that a site owner adds.
+
+    application = TaskMiddleware(application, "/srv/shop")
+
+A request pays for a look at the clock, a comparison and a search for four letters; there is
+no lock, no I/O and no import, and the response is the application's own object, so that
+``wsgi.file_wrapper`` and streaming go on working (PEP 3333). Whatever goes wrong with the
+tasks, no response changes.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+
+from ..errors import DocrootNotFound
+from .ticker import BEAT, BEAT_PATIENCE, Ticker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+_NOT_FOUND = b"404 Not Found\n"
+
+
+class TaskMiddleware:
+    """A WSGI application that serves ``app``, and sees to the tasks of ``docroot`` in passing.
+
+    :param app: the site.
+    :param docroot: the folder with ``__tasks__.py``.
+    :param idle_tick: whether tasks are started between two requests too. False is Draco's strict way:
+        only a request starts something.
+    :raises DocrootNotFound: ``docroot`` is not a folder.
+    """
+
+    def __init__(self, app: WSGIApplication, docroot: str | os.PathLike[str], *, idle_tick: bool = True) -> None:
+        self.app = app
+        self.docroot = os.path.abspath(docroot)
+        if not os.path.isdir(self.docroot):
+            raise DocrootNotFound(
+                f"TaskMiddleware: the docroot {self.docroot!r} is not a folder."
+                " Beside the program it would be os.path.dirname(os.path.abspath(__file__))."
+            )
+        self.idle_tick = idle_tick
+        # By pid: what was made before a fork is of no use after it, and no hook of a fork can be relied on
+        # (uWSGI calls none).
+        self._tickers: dict[int, Ticker] = {}
+        self._look_at = 0.0
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if monotonic() > self._look_at:
+            self._look(environ)
+        try:
+            # What is private has these four letters in its name, and little else has.
+            if "task" in environ["PATH_INFO"] and is_private(environ["PATH_INFO"]):
+                return _refuse(start_response)
+        except KeyError:
+            pass  # PEP 3333 lets a server leave out what is empty
+        return self.app(environ, start_response)
+
+    def start(self) -> None:
+        """Begin without waiting for a request: for a server's hook that runs in each worker after its fork.
+
+        ``post_worker_init`` of gunicorn, ``postfork`` of uWSGI, ``WSGIImportScript`` of mod_wsgi.
+        """
+        self._ticker().start()
+
+    def beat(self) -> None:
+        """Tell the requests of this process that somebody else is looking; the ticker's thread does so."""
+        self._look_at = monotonic() + BEAT_PATIENCE
+
+    def fold_case(self) -> None:
+        """From now on compare paths without regard to case, for the docroot's file system does so too."""
+        self.__class__ = FoldingTaskMiddleware
+
+    def _look(self, environ: WSGIEnvironment) -> None:
+        """Have this request look, as long as no thread's beat says that somebody does."""
+        self._look_at = monotonic() + BEAT
+        ticker = self._ticker()
+        if not environ.get("wsgi.run_once"):  # as CGI: the process ends before a thread of its could look
+            ticker.start()
+        ticker.look("request")
+
+    def _ticker(self) -> Ticker:
+        pid = os.getpid()
+        ticker = self._tickers.get(pid)
+        if ticker is None:
+            # Of two threads that come here at once, one's Ticker is kept and the other's never started.
+            ticker = self._tickers.setdefault(pid, Ticker(self))
+        return ticker
+
+
+class FoldingTaskMiddleware(TaskMiddleware):
+    """The same on a file system that takes ``__TASKS__.PY`` for ``__tasks__.py``; the ticker finds out."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if monotonic() > self._look_at:
+            self._look(environ)
+        if is_private(environ.get("PATH_INFO", "").lower()):
+            return _refuse(start_response)
+        return self.app(environ, start_response)
+
+
+def is_private(path: str) -> bool:
+    """Tell whether a URL's path names the task file, its bytecode, the state folder or dracotask.toml.
+
+    However it is spelt, as far as some file system or server behind us might agree; and whatever an editor
+    leaves beside them (``.__tasks__.py.swp``, ``dracotask.toml~``).
+    """
+    for segment in path.replace("\\", "/").split("/"):
+        name = segment.partition("\0")[0].partition(";")[0].rstrip(". ")
+        if name == ".dracotask" or "__tasks__." in name or "dracotask.toml" in name:
+            return True
+    return False
+
+
+def _refuse(start_response: StartResponse) -> Iterable[bytes]:
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(_NOT_FOUND)))]
+    start_response("404 Not Found", headers)
+    return [_NOT_FOUND]
