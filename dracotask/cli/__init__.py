@@ -1,0 +1,1 @@
+"""``dracotask.py DOCROOT [TASKNAME | VERB]``: the one entry point of every run."""

@@ -1,0 +1,90 @@
+"""What stands above the list of tasks when something is wrong: the fact, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from .output import visible_line
+from .words import since_in_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import tzinfo
+
+    from ..state import State
+    from .invocation import Invocation
+    from .output import Paper
+    from .reading import Reading
+
+#: A tick is due once a minute at least. When none came for so long, none comes.
+NOBODY_AFTER = timedelta(minutes=2)
+
+
+class Banner:
+    """One thing that is wrong.
+
+    :param remedy: what to do about it, in lines.
+    :ivar colour: "red" where tasks do not run as they should, "yellow" where they might not.
+    """
+
+    __slots__ = ("colour", "fact", "remedy")
+
+    def __init__(self, colour: str, fact: str, *remedy: str) -> None:
+        self.colour, self.fact, self.remedy = colour, fact, remedy
+
+    def lines(self, paper: Paper) -> list[str]:
+        mark = paper.paint({"red": "x", "yellow": "!"}[self.colour], self.colour)
+        if paper.unicode and self.colour == "red":
+            mark = paper.mark("failed")
+        return [f"{mark} {paper.paint(visible_line(self.fact), 'bold')}", *(f"  {line}" for line in self.remedy)]
+
+
+def banners(invocation: Invocation, reading: Reading, now: datetime, zone: tzinfo) -> Iterator[Banner]:
+    """Yield what is wrong with a site, the most serious first."""
+    config, state = invocation.config, invocation.state
+    if reading.problem:
+        fact = f"{state.task_file} is broken: {reading.problem}"
+        mend = "Mend it, then:" if reading.is_current else "It has changed since; see whether it is mended:"
+        remedy = f"Its last good version stays in force. {mend} {invocation.command('load')}"
+        yield Banner("red", fact, remedy)
+    if config.problem:
+        yield Banner("red", config.problem, "The last good configuration stays in force until that is mended.")
+    if not config.enabled:
+        where = config.origin("enabled")
+        yield Banner("yellow", "Tasks are switched off on this site.", f"enabled = false stands in {where}.")
+    elif any(schedule.trigger and not schedule.vanished_at for schedule in reading.schedules):
+        yield from _nobody_looks(invocation, now, zone)
+    if not os.path.exists(state.task_file):
+        yield Banner("yellow", f"{state.task_file} does not exist.", f"Have one written: {invocation.command('init')}")
+    elif not reading.is_current and not reading.problem:
+        remedy = f"The next look takes it over; at once: {invocation.command('load')}"
+        yield Banner("yellow", f"{state.task_file} or a file of its has changed since it was loaded.", remedy)
+    if reading.warning:
+        yield Banner("yellow", *_sentence_and_remedy(reading.warning))
+
+
+def _nobody_looks(invocation: Invocation, now: datetime, zone: tzinfo) -> Iterator[Banner]:
+    """Yield the banner of a site whose tasks wait for a visitor."""
+    from .cronline import cron_line, edit_crontab, site_owner
+
+    moment = next_look(invocation.state)
+    if moment is not None and now - moment < NOBODY_AFTER:
+        return
+    since = f"since {since_in_words(moment, now, zone)}" if moment else "yet"
+    remedy = f"Serve a request, or add this line for cron ({edit_crontab(site_owner(invocation))}):"
+    yield Banner("yellow", f"Nobody has looked {since}: no task runs by itself.", remedy, cron_line(invocation))
+
+
+def next_look(state: State) -> datetime | None:
+    """Return the moment at which somebody should look next, a minute after the last look at the latest."""
+    try:
+        return datetime.fromtimestamp(os.stat(state.next_file).st_mtime, UTC)
+    except OSError:
+        return None
+
+
+def _sentence_and_remedy(warning: str) -> tuple[str, str]:
+    fact, _, remedy = warning.partition(". ")
+    return fact[0].upper() + fact[1:].removesuffix(".") + ".", remedy

@@ -1,0 +1,265 @@
+"""The commands behind ``dracotask.py DOCROOT``, but for ``TASKNAME`` and ``due``, which the lean path does.
+
+The docroot comes first and is none of click's business: the group that is called below stands on
+an :class:`~.invocation.Invocation`, so that a framework may hang it into its own command line.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import click
+
+from ..model import SKIPPED, SUCCEEDED
+from .group import PROGRAM, Commands, print_version
+from .invocation import Invocation
+from .output import settle_streams, visible_line
+from .running import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_STOPPED,
+    EXIT_USAGE,
+    EXITS,
+    caller,
+    say_how_it_ended,
+)
+from .words import FAILURES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Run
+
+
+def run_command(arguments: list[str]) -> int:
+    """Do what the arguments say and return the exit code; an error of dracotask's own goes to the caller."""
+    gc.enable()  # some of these live long
+    settle_streams()
+    try:
+        if not arguments or arguments[0].startswith("-"):
+            return _without_docroot(arguments)
+        docroot, *words = arguments
+        if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+            words.insert(0, "list")
+        return _call(Invocation(docroot), words)
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.Abort:
+        return EXIT_STOPPED
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        help_at = f" See: {context.command_path} --help" if context and context.parent else ""
+        sentence = visible_line(error.format_message())
+        end = "." if sentence.endswith(")") else ""  # the one kind that click itself does not end
+        print(f"dracotask: {sentence}{end}{help_at}", file=sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:
+        return _nobody_reads()
+
+
+def _call(invocation: Invocation, words: list[str]) -> int:
+    with commands.make_context(PROGRAM, words, obj=invocation) as context:
+        code: int | None = commands.invoke(context)
+    sys.stdout.flush()
+    return code or EXIT_DONE
+
+
+def _without_docroot(arguments: list[str]) -> int:
+    """Answer --help and --version, which need no docroot, and a call that says nothing at all."""
+    if arguments and arguments[0] not in ("-h", "--help", "--version"):
+        raise click.UsageError(f"the docroot comes first: {PROGRAM} {' '.join(arguments)}")
+    if not arguments:
+        context = click.Context(commands, info_name=PROGRAM, help_option_names=HELP["help_option_names"])
+        print(commands.get_help(context), file=sys.stderr)
+        return EXIT_USAGE
+    commands.make_context(PROGRAM, arguments)
+    return EXIT_DONE
+
+
+def _nobody_reads() -> int:
+    """Leave quietly when whoever read our output has gone (``… | head``)."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_FAILED
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(
+    cls=Commands, context_settings=HELP, no_args_is_help=False, subcommand_metavar="[TASKNAME | COMMAND] [OPTIONS]"
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version,
+    help="Show the version and exit.",
+)  # fmt: skip
+def commands() -> None:
+    """Scheduled tasks of a site: the classes in DOCROOT/__tasks__.py.
+
+    With a TASKNAME, run that task here and now and exit with its result. With nothing, list the tasks.
+
+    Exit codes: 0 done, 1 the task failed, 2 wrong usage or a broken file, 75 not run because it
+    already runs, 124 over its time limit, 130 stopped.
+    """
+
+
+@commands.command("list")
+@click.option("-w", "--watch", is_flag=True, help="Keep it on the screen until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.pass_obj
+def list_(invocation: Invocation, watch: bool, as_json: bool) -> None:
+    """Every task: next, last, how it went."""
+    from . import listing
+
+    if watch and (as_json or not sys.stdout.isatty()):
+        raise click.UsageError("-w keeps the list on a terminal: without --json, and into no pipe.")
+    if watch:
+        listing.watch_list(invocation)
+    elif as_json:
+        listing.print_list_as_json(invocation)
+    else:
+        listing.print_list(invocation)
+
+
+@commands.command()
+@click.argument("name", metavar="TASK")
+@click.option("-q", "--quiet", is_flag=True, help="Print its output only if it fails, as for cron's mail.")
+@click.option("--debug", is_flag=True, help="In this very process, for pdb: no limit, no record, no capture.")
+@click.pass_obj
+def run(invocation: Invocation, name: str, quiet: bool, debug: bool) -> int:
+    """Run this task now, here, and exit with its result."""
+    site = invocation.to_act()
+    if debug:
+        from .debug import debug as run_here
+
+        return run_here(site, name)
+    ended = site.run(name, by=caller(), tee=None if quiet else 1)
+    if quiet:
+        _say_if_failed(invocation, ended)
+    else:
+        say_how_it_ended(ended)
+    return EXITS[ended.state]
+
+
+def _say_if_failed(invocation: Invocation, ended: Run) -> None:
+    if ended.state in FAILURES:
+        from .log import Printer, print_file
+
+        printer = Printer()
+        print_file(invocation.state.output_file(ended.id), 0, printer)
+        printer.close()
+        sys.stdout.flush()
+    if ended.state not in (SUCCEEDED, SKIPPED):
+        say_how_it_ended(ended)
+
+
+@commands.command()
+@click.pass_obj
+def due(invocation: Invocation) -> int:
+    """Run everything that is due, then exit: the one cron line."""
+    invocation.site.tick("command")
+    return EXIT_DONE
+
+
+@commands.command()
+@click.argument("name", metavar="TASK")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.pass_obj
+def show(invocation: Invocation, name: str, as_json: bool) -> None:
+    """Schedule, next times, last runs, and why it does not run."""
+    from . import show as showing
+
+    (showing.print_task_as_json if as_json else showing.print_task)(invocation, name)
+
+
+@commands.command()
+@click.argument("name", metavar="[TASK]", required=False)
+@click.option(
+    "-n", "limit", type=click.IntRange(min=1), default=20, metavar="NUMBER", show_default=True,
+    help="At most so many.",
+)  # fmt: skip
+@click.option("--failed", is_flag=True, help="Only those that failed, took too long or were lost.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.pass_obj
+def runs(invocation: Invocation, name: str | None, limit: int, failed: bool, as_json: bool) -> None:
+    """History, newest first."""
+    from . import history
+
+    history.print_runs(invocation, name, limit=limit, failed=failed, as_json=as_json)
+
+
+@commands.command()
+@click.argument("word", metavar="[TASK|RUN]", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.pass_obj
+def log(invocation: Invocation, word: str | None, follow: bool) -> None:
+    """Output of a run; with nothing, the site's own log.
+
+    Of a TASK it is that of its last run.
+    """
+    from .log import print_run_log, print_site_log
+
+    if word is None:
+        print_site_log(invocation, follow=follow)
+    else:
+        print_run_log(invocation, word, follow=follow)
+
+
+@commands.command()
+@click.argument("word", metavar="TASK|RUN")
+@click.option("--why", metavar="TEXT", help="Goes on record.")
+@click.pass_obj
+def stop(invocation: Invocation, word: str, why: str | None) -> int:
+    """Ask it to stop, kill it after its grace."""
+    from .stop import stop as stop_runs
+
+    invocation.to_act()
+    return stop_runs(invocation, word, why)
+
+
+@commands.command()
+@click.pass_obj
+def load(invocation: Invocation) -> None:
+    """Take in __tasks__.py as it is now."""
+    from .load import load as load_tasks
+
+    load_tasks(invocation)
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.option("--url", metavar="URL", help="Also ask the site there for its private files.")
+@click.pass_obj
+def check(invocation: Invocation, as_json: bool, url: str | None) -> int:
+    """Load the tasks, test the setup, print the cron line.
+
+    The exit code is 1 when there is a problem.
+    """
+    from .check import check as check_site
+
+    return check_site(invocation, url=url, as_json=as_json)
+
+
+@commands.command()
+@click.option("--user", metavar="NAME", help="As root: whose the state folder shall be, as www-data.")
+@click.pass_obj
+def init(invocation: Invocation, user: str | None) -> None:
+    """Write a first __tasks__.py and make the state folder."""
+    from .init import init as make_site
+
+    make_site(invocation, user)
+
+
+@commands.command()
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="0.0.0.0 is for everybody.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, metavar="NUMBER", show_default=True,
+    help="0 is any that is free.",
+)  # fmt: skip
+@click.pass_obj
+def serve(invocation: Invocation, host: str, port: int) -> None:
+    """Serve the site with its tasks, for development."""
+    from .serve import serve as serve_site
+
+    serve_site(invocation, host, port)

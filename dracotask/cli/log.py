@@ -1,0 +1,210 @@
+"""``log``: the output of a run, or the site's own log; and following either while it grows."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import sys
+import time
+
+from ..model import NEVER_STARTED, QUEUED, RUNNING, Policy, Run
+from ..run.output import MARK
+from ..state import is_locked
+from .output import visible
+from .reading import find_run, open_to_read
+from .running import say_how_it_ended
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .invocation import Invocation
+
+#: Seconds between two looks at a file that may have grown; its tail is written five times a second.
+LOOK_EVERY = 0.3
+
+_MARK = re.compile(re.escape(MARK).replace(b"%d", rb"(\d+)"))
+
+_CHUNK = 1 << 16
+
+
+def print_run_log(invocation: Invocation, word: str, *, follow: bool) -> None:
+    """Print the output of a Run, or of a Task's newest one; with ``follow`` until it ends."""
+    with open_to_read(invocation) as store:
+        run = find_run(invocation, store, word)
+    if run.state in NEVER_STARTED:
+        print(f"{run.task} was {run.state} at that time: {run.summary or 'no reason is on record'}", file=sys.stderr)
+        return
+    printer = Printer()
+    shown = _print_stream(invocation, run, printer, follow=follow)
+    printer.close()
+    if follow and run.state in (QUEUED, RUNNING):
+        _say_end(invocation, run.id)
+    elif not shown:
+        print(f"{run.task} has printed nothing.", file=sys.stderr)
+
+
+def _print_stream(invocation: Invocation, run: Run, printer: Printer, *, follow: bool) -> int:
+    """Print what there is, and with ``follow`` what comes; return how many bytes of the stream are past."""
+    output = OutputFile(invocation.state.output_file(run.id), Policy.from_text(run.policy).max_output)
+    is_over = not follow or not _goes_on(invocation, run.id)
+    while True:
+        for data in output.news():
+            printer.write(data)
+        if is_over:
+            return output.shown
+        time.sleep(LOOK_EVERY)
+        # Asked before the last look, so that nothing printed in between is missed.
+        is_over = not _goes_on(invocation, run.id)
+
+
+def _goes_on(invocation: Invocation, run_id: str) -> bool:
+    """Tell whether a Run may still print: the kernel's lock says so, and the store only where there is none."""
+    if is_locked(invocation.state.run_lock(run_id)):
+        return True
+    with open_to_read(invocation) as store:
+        run = store.run(run_id)
+    if run is None or run.state not in (QUEUED, RUNNING):
+        return False
+    # Running without a lock: its supervisor is gone, unless it has just taken the one and not the other.
+    return run.state == QUEUED or is_locked(invocation.state.run_lock(run_id))
+
+
+def _say_end(invocation: Invocation, run_id: str) -> None:
+    with open_to_read(invocation) as store:
+        run = store.run(run_id)
+    if run is None:
+        return
+    if run.state == RUNNING:
+        print(f"dracotask: the supervisor of {run.task} is gone: the next look records it as lost.", file=sys.stderr)
+    else:
+        say_how_it_ended(run)
+
+
+class OutputFile:
+    """The output of a Run as its supervisor keeps it: a head that stays, and a tail that is written anew.
+
+    :ivar shown: the bytes of the stream that were returned or left out so far.
+    """
+
+    def __init__(self, path: str, max_output: int) -> None:
+        self.path, self.half = path, max(max_output // 2, 1)
+        self.shown = 0
+        self._seen: tuple[int, int] | None = None
+
+    def news(self) -> list[bytes]:
+        """Return what is new since the last call; a line tells what was left out before it came to be seen."""
+        data = self._read_if_changed()
+        news: list[bytes] = []
+        if data is None:
+            return news
+        head, begin, tail = self._apart(data)
+        if self.shown < len(head):
+            news.append(head[self.shown :])
+            self.shown = len(head)
+        if self.shown < begin:
+            news.append(MARK % (begin - self.shown))
+            self.shown = begin
+        if self.shown - begin < len(tail):
+            news.append(tail[self.shown - begin :])
+            self.shown = begin + len(tail)
+        return news
+
+    def _apart(self, data: bytes) -> tuple[bytes, int, bytes]:
+        """Return the head, the place in the stream where the tail begins, and the tail."""
+        head, rest = data[: self.half], data[self.half :]
+        mark = _MARK.match(rest)
+        # Where something is left out the tail is full; so a task that prints such a line is not taken for us.
+        if mark and len(rest) - mark.end() == self.half:
+            return head, self.half + int(mark[1]), rest[mark.end() :]
+        return head, len(head), rest
+
+    def _read_if_changed(self) -> bytes | None:
+        """Return the file as a whole, or None when it is as before, or not there.
+
+        The tail is written while we read: two readings that agree were not disturbed.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                seen = (status.st_mtime_ns, status.st_size)
+                # A file of this very instant may change again without a new time.
+                if seen == self._seen and time.time() - status.st_mtime > 1:
+                    return None
+                data = file.read()
+                for _ in range(10):
+                    file.seek(0)
+                    before, data = data, file.read()
+                    if before == data:
+                        break
+        except FileNotFoundError:
+            return None
+        self._seen = seen
+        return data
+
+
+class Printer:
+    """Passes bytes on to stdout: raw into a pipe, and with all escapes made visible on a terminal."""
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stdout.isatty()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._held = ""
+        self._ended_line = True
+
+    def write(self, data: bytes) -> None:
+        if not self.is_terminal:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            return
+        self._print(self._decoder.decode(data))
+
+    def close(self) -> None:
+        """Print what was held back, and end the last line of a terminal, so that the prompt stands on its own."""
+        if self.is_terminal:
+            self._print(self._decoder.decode(b"", final=True), last=True)
+            if not self._ended_line:
+                print()
+
+    def _print(self, text: str, *, last: bool = False) -> None:
+        text = self._held + text
+        # Half of a line end, perhaps: shown as an escape only when it proves to be none.
+        self._held = "\r" if text.endswith("\r") and not last else ""
+        text = visible(text[: len(text) - len(self._held)])
+        if text:
+            self._ended_line = text.endswith("\n")
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def print_site_log(invocation: Invocation, *, follow: bool) -> None:
+    """Print the site's log; with ``follow`` also what is added, until Ctrl-C."""
+    path = invocation.state.log_file
+    if os.path.lexists(invocation.state.path):
+        invocation.state.check_user()
+    printer = Printer()
+    offset, inode = print_file(path, 0, printer)
+    if not offset and not follow:
+        print(f"Nothing is on record in {path}.", file=sys.stderr)
+    while follow:
+        time.sleep(LOOK_EVERY)
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            continue
+        if status.st_ino != inode or status.st_size < offset:
+            offset, inode = 0, status.st_ino  # it was too long, and begun anew
+        if status.st_size > offset:
+            offset, inode = print_file(path, offset, printer)
+    printer.close()
+
+
+def print_file(path: str, offset: int, printer: Printer) -> tuple[int, int]:
+    """Print a file from ``offset`` on, and return where it ends and its inode."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            while data := file.read(_CHUNK):
+                printer.write(data)
+            return file.tell(), os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return 0, 0

@@ -1,0 +1,91 @@
+"""The lean path: ``dracotask.py DOCROOT TASKNAME`` and ``dracotask.py DOCROOT due``.
+
+Every run goes through here, so nothing is imported that a run does not need; click and all
+that hangs on it come with :mod:`.commands`, for the other verbs.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from ..errors import DracotaskError
+from ..model import VERBS
+from ..run.process import reset_signals
+from .running import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, run_task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line and leave the process, without the tidying that a dying process need not do."""
+    # A short life: what is garbage by its end is nobody's. (A body collects again; see run.process.)
+    gc.disable()
+    reset_signals()
+    if sys.platform == "win32":
+        _leave(_complain("dracotask needs fork and flock: it runs on Linux, macOS and the BSDs, not on Windows."))
+    try:
+        code = dispatch(sys.argv[1:])
+    except DracotaskError as error:
+        code = _complain(str(error))
+    except KeyboardInterrupt:
+        code = EXIT_STOPPED
+    _leave(code)
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Do what the arguments say and return the exit code."""
+    if len(arguments) == 2 and arguments[1] not in VERBS and not arguments[1].startswith("-"):
+        return run_task(*arguments)
+    if len(arguments) >= 2 and arguments[1] == "due" and not set(arguments) & {"-h", "--help"}:
+        return due(arguments[0], arguments[2:])
+    from .commands import run_command
+
+    return run_command(arguments)
+
+
+def due(docroot: str, options: list[str]) -> int:
+    """``DOCROOT due``: launch all that is due and wait for it.
+
+    The web process adds ``--lock=FD``, the tick's lock which it has taken, and ``--origin=WORD``.
+    """
+    from ..site import Site
+
+    said = dict(option.partition("=")[::2] for option in options)
+    unknown = said.keys() - {"--lock", "--origin"}
+    if unknown:
+        return _complain(f"due: no such option: {min(unknown)}. It needs none.")
+    held = int(said["--lock"]) if "--lock" in said else None
+    if "--origin" in said:  # from a server's process
+        _close_all_but(held)
+    Site(docroot).tick(said.get("--origin", "command"), held)
+    return EXIT_DONE
+
+
+def _close_all_but(held: int | None) -> None:
+    """Close what a server may have left open to its children: a socket held here keeps its port busy."""
+    if held is None:
+        os.closerange(3, 4096)
+        return
+    os.set_inheritable(held, False)
+    os.closerange(3, held)
+    os.closerange(held + 1, 4096)
+
+
+def _complain(words: str) -> int:
+    from .output import visible_line
+
+    print(f"dracotask: {visible_line(words)}", file=sys.stderr)
+    return EXIT_USAGE
+
+
+def _leave(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            code = code or EXIT_FAILED  # nobody could read the answer
+    os._exit(code)

@@ -1,0 +1,94 @@
+"""One task, run from a command line: what is said, and the exit code.
+
+On the lean path: nothing is imported here that a run does not need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import TaskNotFound, suggestion
+from ..model import FAILED, LOST, SKIPPED, STOPPED, SUCCEEDED, TIMED_OUT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Run
+
+#: The work is done, or nothing was due.
+EXIT_DONE = 0
+#: The task failed.
+EXIT_FAILED = 1
+#: The command line, the configuration or the task file is wrong.
+EXIT_USAGE = 2
+# Never 3 or 4: gunicorn as PID 1 of a container takes them for its own workers' and shuts down.
+#: The task was not run, because it already runs (EX_TEMPFAIL of sysexits.h).
+EXIT_SKIPPED = 75
+#: The time limit ended the run, as timeout(1) has it.
+EXIT_TIMED_OUT = 124
+#: Somebody stopped the run.
+EXIT_STOPPED = 130
+
+EXITS = {
+    SUCCEEDED: EXIT_DONE,
+    FAILED: EXIT_FAILED,
+    LOST: EXIT_FAILED,
+    SKIPPED: EXIT_SKIPPED,
+    TIMED_OUT: EXIT_TIMED_OUT,
+    STOPPED: EXIT_STOPPED,
+}
+
+#: The commands there are, for "did you mean"; :mod:`.commands` has one function for each but ``due``.
+COMMANDS = ("list", "run", "due", "show", "runs", "log", "stop", "load", "check", "init", "serve")
+
+
+def run_task(docroot: str, name: str) -> int:
+    """``DOCROOT TASKNAME``: run the task here and now; its output is kept, and shown."""
+    from ..site import Site
+
+    try:
+        run = Site(docroot).run(name, by=caller(), tee=1)
+    except TaskNotFound as error:
+        raise among_commands(error) from None
+    say_how_it_ended(run)
+    return EXITS[run.state]
+
+
+def among_commands(error: TaskNotFound) -> TaskNotFound:
+    """Return the error for a word that is neither task nor command, with the likeliest of both."""
+    meant = suggestion(error.name, [*error.known, *COMMANDS])
+    if meant.startswith(" Did you mean"):
+        error.args = (f"no task {error.name!r} in {error.task_file}.{meant}",)
+    return error
+
+
+def caller() -> str:
+    """Return who asks, in words: "cron" is told from a person by the missing terminal."""
+    name = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME") or os.environ.get("USER")
+    if not name:
+        import pwd
+
+        try:
+            name = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            name = f"#{os.geteuid()}"  # a container's number without a name
+    name = name.encode("utf-8", "replace").decode()  # an environment may hold any bytes, a store only text
+    return name if sys.stdin and sys.stdin.isatty() else f"{name}, without a terminal"
+
+
+def say_how_it_ended(run: Run) -> None:
+    """Say on stderr what cron's mail and a terminal should know: a failure; on a terminal also a success."""
+    if run.state != SUCCEEDED:
+        from .output import visible_line
+
+        state = run.state.replace("_", " ")
+        words = visible_line(run.error or run.summary or "").removeprefix(f"{state} ")  # said once is enough
+        print(f"dracotask: {run.task} {state}: {words}", file=sys.stderr)
+    elif sys.stderr.isatty():
+        from ..clock import in_words
+        from .output import Paper, visible_line
+
+        paper = Paper.of(sys.stderr)
+        seconds = (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else 0
+        words = f": {visible_line(run.summary)}" if run.summary else ""
+        print(f"{paper.mark('ok')} {run.task} ok in {in_words(seconds)}{words}", file=sys.stderr)

@@ -1,0 +1,220 @@
+"""Tables as plain aligned text: pure, with ``now``, the zone and the paper handed in."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+
+from ..clock import in_words
+from ..model import ENDED, RUNNING, SUCCEEDED, Run, Schedule
+from .output import Paper, cells, visible_line
+from .words import (
+    FAILURES,
+    STATES,
+    about,
+    duration,
+    is_late,
+    last_in_words,
+    moment_in_words,
+    next_in_words,
+    result_in_words,
+    schedule_in_words,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: Spaces between two columns.
+GAP = 2
+
+#: On a terminal too narrow for all, columns give way in this order, each down to so many letters.
+GIVING_WAY = (
+    ("SCHEDULE", 28), ("RESULT", 28), ("SCHEDULE", 16), ("RESULT", 12), ("SCHEDULE", 10), ("NEXT", 9), ("TASK", 12),
+    ("LAST", 7),
+)  # fmt: skip
+
+#: Where a result or a schedule would get less room than this, the other columns are told in short.
+ROOM = 28
+
+
+class Line:
+    """A task as its line of the list tells it.
+
+    :ivar mark: ``failed``, ``running``, ``ok``, ``late``, ``held`` or "".
+    """
+
+    __slots__ = ("last", "mark", "next", "rank", "result", "schedule", "words")
+
+    def __init__(
+        self, schedule: Schedule, run: Run | None, queued: Run | None, now: datetime, zone: tzinfo, late_after: float
+    ) -> None:
+        self.schedule = schedule
+        self.words = schedule_in_words(schedule.trigger)
+        self.next = next_in_words(schedule, now, zone, late_after)
+        if queued is not None and not schedule.held_at:
+            waits = f"queued, {about(max((now - queued.queued_at).total_seconds(), 0))}"
+            self.next = waits, waits
+        self.last = last_in_words(run, now, zone)
+        self.result = visible_line(result_in_words(run))
+        self.mark = _mark(schedule, run, is_late(schedule, now, late_after))
+        self.rank = _rank(schedule, self.mark)
+
+
+def _mark(schedule: Schedule, run: Run | None, late: bool) -> str:
+    """Return what matters most about a task now."""
+    if run is not None and run.state == RUNNING:
+        return "running"
+    if schedule.vanished_at:
+        return ""
+    if schedule.held_at:
+        return "held"
+    if run is not None and run.state in FAILURES:
+        return "failed"
+    if late:
+        return "late"
+    return "ok" if run is not None and run.state == SUCCEEDED else ""
+
+
+def _rank(schedule: Schedule, mark: str) -> tuple[int, float]:
+    """Return what a list is sorted by: trouble first, then what is next, then what never comes by itself."""
+    if mark in ("failed", "late", "running"):
+        return ("failed", "late", "running").index(mark), 0.0
+    if schedule.vanished_at:
+        return 6, 0.0
+    if mark == "held":
+        return 4, 0.0
+    moment = schedule.next_fire_time
+    return (3, moment.timestamp()) if moment else (5, 0.0)
+
+
+def task_lines(
+    schedules: Iterable[Schedule],
+    last_runs: dict[str, Run],
+    queued: dict[str, Run],
+    *,
+    now: datetime,
+    zone: tzinfo,
+    late_after: float,
+) -> list[Line]:
+    """Return the tasks as lines, in the order in which they are shown."""
+    lines = [
+        Line(schedule, last_runs.get(schedule.name), queued.get(schedule.name), now, zone, late_after)
+        for schedule in schedules
+    ]
+    return sorted(lines, key=lambda line: line.rank)
+
+
+def task_table(lines: Sequence[Line], paper: Paper) -> list[str]:
+    """Return the list of tasks as lines of text."""
+    table = _task_columns(lines, short=False)
+    if _is_tight(table, paper):
+        table = _task_columns(lines, short=True)
+    return render(table, [line.mark for line in lines], paper)
+
+
+def _task_columns(lines: Sequence[Line], *, short: bool) -> dict[str, list[str]]:
+    return {
+        "TASK": [visible_line(line.schedule.name) for line in lines],
+        "SCHEDULE": [visible_line(line.words) for line in lines],
+        "NEXT": [visible_line(line.next[short]) for line in lines],
+        "LAST": [line.last[short] for line in lines],
+        "RESULT": [line.result for line in lines],
+    }
+
+
+def tasks_counted(lines: Sequence[Line], zone: str) -> str:
+    """Return the line under the list: "5 tasks, 1 failed, 1 running, 1 late. Times in Europe/Paris."."""
+    parts = [counted(sum(not line.schedule.vanished_at for line in lines), "task")]
+    for mark in ("failed", "running"):
+        parts.append(f"{sum(line.mark == mark for line in lines)} {mark}")
+    parts.append(f"{sum(line.next[0].startswith('late') for line in lines)} late")
+    parts.append(f"{sum(line.mark == 'held' for line in lines)} held")
+    said = [part for part in parts if not part.startswith("0 ")] or ["No tasks"]
+    return f"{', '.join(said)}. Times in {zone}."
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def run_table(runs: Sequence[Run], paper: Paper, *, now: datetime, zone: tzinfo, with_task: bool = True) -> list[str]:
+    """Return Runs as lines of text, in the order given."""
+    table = {
+        "RUN": [visible_line(run.id) for run in runs],
+        "TASK": [visible_line(run.task) for run in runs],
+        "WHEN": [_when(run, now, zone) for run in runs],
+        "BY": [run.origin for run in runs],
+        "RESULT": [visible_line(result_in_words(run)) for run in runs],
+    }
+    if not with_task:
+        del table["TASK"]
+    if _is_tight(table, paper):
+        del table["BY"]
+    return render(table, [run_mark(run) for run in runs], paper)
+
+
+def _when(run: Run, now: datetime, zone: tzinfo) -> str:
+    """Return when a Run began, or, for one that never did, when it should have."""
+    moment = run.started_at or run.fire_time or run.queued_at
+    return moment_in_words(moment.replace(microsecond=0), now, zone)
+
+
+def run_mark(run: Run) -> str:
+    if run.state in FAILURES:
+        return "failed"
+    return {RUNNING: "running", SUCCEEDED: "ok"}.get(run.state, "")
+
+
+def ended_in_words(run: Run) -> str:
+    """Return how a Run ended and what it took: "ok in 0.8s", "stopped after 12s"."""
+    took = duration(run)
+    if took is None or run.state not in ENDED:
+        return STATES.get(run.state, run.state)
+    return f"{STATES[run.state]} {'in' if run.state == SUCCEEDED else 'after'} {in_words(took)}"
+
+
+# -- Columns -----------------------------------------------------------------------------------
+
+
+def render(table: dict[str, list[str]], marks: Sequence[str], paper: Paper) -> list[str]:
+    """Return a table as lines: a header, then a mark and the cells of each row; cut to fit the paper, if it can be."""
+    widths = _widths(table, paper.width)
+    lines = [paper.paint("  " + _joined(list(table), list(widths.values()), paper), "dim")]
+    for mark, *row in zip(marks, *table.values(), strict=True):
+        lines.append(f"{paper.mark(mark)} {_joined(row, list(widths.values()), paper)}".rstrip())
+    return lines
+
+
+def _joined(row: Sequence[str], widths: Sequence[int], paper: Paper) -> str:
+    cut = [paper.cut(text, width) for text, width in zip(row, widths, strict=True)]
+    padded = [text + " " * (width - cells(text)) for text, width in zip(cut, widths, strict=True)]
+    return (" " * GAP).join(padded).rstrip()
+
+
+def _widths(table: dict[str, list[str]], available: int | None) -> dict[str, int]:
+    widths = {name: max(cells(name), _widest(column)) for name, column in table.items()}
+    if available is None:
+        return widths
+    for name, least in GIVING_WAY:
+        excess = sum(widths.values()) + _between(table) - available
+        if excess > 0 and name in widths:
+            widths[name] = max(min(least, widths[name]), widths[name] - excess)
+    return widths
+
+
+def _is_tight(table: dict[str, list[str]], paper: Paper) -> bool:
+    """Tell whether the paper is too narrow for all columns, even when the talkative ones are cut to `ROOM`."""
+    if paper.width is None:
+        return False
+    widths = {name: max(cells(name), _widest(column)) for name, column in table.items()}
+    for name in {"SCHEDULE", "RESULT"} & widths.keys():
+        widths[name] = min(widths[name], ROOM)
+    return sum(widths.values()) + _between(table) > paper.width
+
+
+def _widest(column: Sequence[str]) -> int:
+    return max(map(cells, column), default=0)
+
+
+def _between(table: dict[str, list[str]]) -> int:
+    return GAP * (len(table) - 1) + 2  # the mark and its space

@@ -1,0 +1,168 @@
+"""Moments, results and policies in words: pure, with ``now`` and the zone handed in."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, tzinfo
+
+from ..clock import in_words
+from ..errors import BadTrigger
+from ..model import (
+    FAILED,
+    LOST,
+    MISSED,
+    QUEUED,
+    RUNNING,
+    SKIPPED,
+    STOPPED,
+    SUCCEEDED,
+    TIMED_OUT,
+    Policy,
+    Run,
+    Schedule,
+)
+from ..run.outcome import in_bytes
+
+#: States as people read them.
+STATES = {
+    QUEUED: "queued",
+    RUNNING: "running",
+    SUCCEEDED: "ok",
+    FAILED: "failed",
+    TIMED_OUT: "timed out",
+    STOPPED: "stopped",
+    LOST: "lost",
+    SKIPPED: "skipped",
+    MISSED: "missed",
+}
+
+#: A Run in one of these states is a failure to its owner. Stopped is what somebody wanted.
+FAILURES = (FAILED, TIMED_OUT, LOST)
+
+
+def about(seconds: float) -> str:
+    """Return a length of time in its largest sensible unit: "42s", "23m", "12h", "6 days"."""
+    if seconds < 90:
+        return f"{seconds:.0f}s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f}m"
+    if seconds < 36 * 3600:
+        return f"{seconds / 3600:.0f}h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def moment_in_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
+    """Return a moment on the site's own clock: "14:25", "tomorrow 03:00", "Sun 04:30", "12 Dec 04:30"."""
+    local, today = moment.astimezone(zone), now.astimezone(zone).date()
+    time = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+    days = (local.date() - today).days
+    if days == 0:
+        return time
+    if days in (1, -1):
+        return f"{'tomorrow' if days > 0 else 'yesterday'} {time}"
+    if abs(days) < 7:
+        return f"{local:%a} {time}"
+    return f"{local.day} {local:%b} {time}" if local.year == today.year else f"{local:%Y-%m-%d} {time}"
+
+
+def since_in_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
+    """Return a moment of the past and how long ago that was: "14:02, 35m ago"."""
+    ago = about((now - moment).total_seconds())
+    return f"{moment_in_words(moment.replace(microsecond=0), now, zone)}, {ago} ago"
+
+
+def schedule_in_words(trigger: str | None) -> str:
+    """Return when a task is due, in words; a text that this version cannot read stands for itself."""
+    if trigger is None:
+        return "on demand"
+    from ..triggers import parse_trigger
+    from ..triggers.words import describe
+
+    try:
+        return describe(parse_trigger(trigger))
+    except BadTrigger:
+        return trigger
+
+
+def is_late(schedule: Schedule, now: datetime, late_after: float) -> bool:
+    """Tell whether a fire time has gone by for so long that something must be wrong."""
+    if schedule.held_at or schedule.vanished_at or schedule.next_fire_time is None:
+        return False
+    return now - schedule.next_fire_time > timedelta(seconds=late_after)
+
+
+def next_in_words(schedule: Schedule, now: datetime, zone: tzinfo, late_after: float) -> tuple[str, str]:
+    """Return when a task will run next, at length and in short."""
+    if schedule.vanished_at:
+        return "gone from the file", "gone"
+    if schedule.held_at:
+        by = f"held by {schedule.held_by}" if schedule.held_by else "held"
+        until = f" until {moment_in_words(schedule.held_until, now, zone)}" if schedule.held_until else ""
+        return by + until, by
+    fire_time = schedule.next_fire_time
+    if fire_time is None:
+        return ("no more", "no more") if schedule.trigger else ("-", "-")
+    left = (fire_time - now).total_seconds()
+    if is_late(schedule, now, late_after):
+        return f"late by {in_words(-left)}", f"late {about(-left)}"
+    if left <= 0:
+        return "due now", "due now"
+    relative = f"in {about(left)}"
+    return f"{moment_in_words(fire_time, now, zone)}, {relative}", relative
+
+
+def last_in_words(run: Run | None, now: datetime, zone: tzinfo) -> tuple[str, str]:
+    """Return when a task ran last, at length and in short."""
+    if run is None or run.started_at is None:
+        return "-", "-"
+    seconds = (now - run.started_at).total_seconds()
+    if run.state == RUNNING:
+        return f"now, {in_words(round(max(seconds, 0)))}", "now"
+    if run.started_at.astimezone(zone).date() == now.astimezone(zone).date():
+        started = run.started_at.astimezone(zone)
+        return f"{started:%H:%M}, {about(seconds)} ago", f"{about(seconds)} ago"
+    if seconds < 7 * 86400:
+        words = moment_in_words(run.started_at.replace(second=0, microsecond=0), now, zone)
+        return words, words.partition(" ")[0] if words.startswith("yesterday") else f"{about(seconds)} ago"
+    return f"{about(seconds)} ago", f"{about(seconds)} ago"
+
+
+def result_in_words(run: Run | None) -> str:
+    """Return how a Run ended: "ok, 0.8s: 412 sessions deleted"; "" for none."""
+    if run is None:
+        return ""
+    word = STATES.get(run.state, run.state)
+    if run.state == RUNNING and run.stop_at:
+        word = "stopping"
+    took = duration(run)
+    head = f"{word}, {in_words(took)}" if took is not None else word
+    told = _what_it_told(run)
+    return f"{head}: {told}" if told else head
+
+
+def duration(run: Run) -> float | None:
+    """Return the seconds that a Run took; None while it is not over, or where it never started."""
+    if run.started_at is None or run.finished_at is None:
+        return None
+    return max((run.finished_at - run.started_at).total_seconds(), 0.0)
+
+
+def _what_it_told(run: Run) -> str:
+    told = (run.summary if run.state in (SUCCEEDED, SKIPPED, MISSED) else run.error) or ""
+    if run.state == STOPPED:
+        told = told.removeprefix("stopped ")  # said once is enough
+    if run.fire_from and run.fire_count:
+        return f"{run.fire_count} fire times: {told}" if told else f"{run.fire_count} fire times"
+    return told
+
+
+def limits_in_words(policy: Policy) -> str:
+    """Return what a Run may take."""
+    limit = f"at most {in_words(policy.time_limit)}" if policy.time_limit else "no time limit"
+    memory = f", at most {in_bytes(policy.memory_limit)} of memory" if policy.memory_limit else ""
+    grace = f"{in_words(policy.stop_grace)} to tidy up"
+    return f"{limit}{memory}, {grace}, {policy.max_instances} at a time, niceness {policy.nice}"
+
+
+def keeping_in_words(policy: Policy) -> str:
+    """Return how much of the past is kept."""
+    return f"{policy.keep_runs} runs or {policy.keep_days:g} days, {in_bytes(policy.max_output)} of output each"
