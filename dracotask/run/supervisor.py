@@ -114,8 +114,6 @@ class Supervisor:
                 # A Run that was given back is for a later tick: at once would be over and over again.
                 done = self.see_through(store, *taken, body, niceness=niceness)
                 more = done is not None and bool(self._takeable(store, limit=1))
-                if not more:
-                    store.leave()
 
     # -- Take ------------------------------------------------------------------------------
 
