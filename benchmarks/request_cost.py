@@ -42,47 +42,48 @@ for number in range({count}):
 """
 
 
-def nanoseconds(call: Callable[[], object], rounds: int, each: int) -> float:
-    """Return the median nanoseconds of one call, the loop's own cost taken off."""
-    empty, taken = [], []
-    turns = range(each)
+def nanoseconds(calls: dict[str, Callable[[], object]], rounds: int, each: int) -> dict[str, float]:
+    """Return the median nanoseconds of each call, measured in turns so that noise meets all alike."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
-        begun = time.perf_counter_ns()
-        for _ in turns:
-            pass
-        empty.append(time.perf_counter_ns() - begun)
-        begun = time.perf_counter_ns()
-        for _ in turns:
-            call()
-        taken.append(time.perf_counter_ns() - begun)
-    return (statistics.median(taken) - statistics.median(empty)) / each
+        for name, call in calls.items():
+            turns = range(each)
+            begun = time.perf_counter_ns()
+            for _ in turns:
+                call()
+            taken[name].append((time.perf_counter_ns() - begun) / each)
+    return {name: statistics.median(values) for name, values in taken.items()}
 
 
-def compare(count: int, each: int) -> list[tuple[object, ...]]:
+def compare(count: int, requests: int) -> list[tuple[object, ...]]:
     with site(tasks(count)) as docroot:
         dracotask(docroot, "due")
         ours, nothing = TaskMiddleware(app, docroot), DoNothing(app)
         ours(ENVIRON, None)  # the ticker begins
         time.sleep(1.0)
         monotonic, path = time.monotonic, ENVIRON["PATH_INFO"]
-        rounds = 15
-        bare = nanoseconds(lambda: nothing(ENVIRON, None), rounds, each)
-        full = nanoseconds(lambda: ours(ENVIRON, None), rounds, each)
-        clock = nanoseconds(lambda: monotonic(), rounds, each)
-        search = nanoseconds(lambda: "task" in path, rounds, each)
-        lambda_alone = nanoseconds(lambda: None, rounds, each)
+        calls = {
+            "ours": lambda: ours(ENVIRON, None),
+            "nothing": lambda: nothing(ENVIRON, None),
+            "clock": lambda: monotonic(),
+            "search": lambda: "task" in path,
+            "lambda": lambda: None,
+        }
+        rounds = 100
+        cost = nanoseconds(calls, rounds, requests // rounds)
         for ticker in ours._tickers.values():
             ticker.stop()
-    measure = clock + search - 2 * lambda_alone
-    return [count, full - bare, clock - lambda_alone, search - lambda_alone, (full - bare) / measure]
+    adds = cost["ours"] - cost["nothing"]
+    clock, search = cost["clock"] - cost["lambda"], cost["search"] - cost["lambda"]
+    return [count, adds, clock, search, adds / (clock + search)]
 
 
 if __name__ == "__main__":
-    each = (int(sys.argv[1]) if len(sys.argv) > 1 else 1_500_000) // 15
+    requests = int(sys.argv[1]) if len(sys.argv) > 1 else 1_500_000
     say(
         "What the middleware adds to a request over one that does nothing, ns",
         [
             ("schedules", "adds", "a clock read", "a substring test", "x their sum"),
-            *(tuple(compare(count, each)) for count in (1, 5000)),
+            *(tuple(compare(count, requests)) for count in (1, 5000)),
         ],
     )
