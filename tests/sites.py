@@ -230,7 +230,9 @@ class Site:
         return True
 
     def output(self, run: Run) -> str:
-        return Path(self.state.output_file(run.id)).read_text(errors="replace")
+        """Return what a run has printed; one that printed nothing has no file."""
+        file = Path(self.state.output_file(run.id))
+        return file.read_text(errors="replace") if file.exists() else ""
 
     def assert_started_once(self) -> None:
         """No attempt of any Run was ever started twice."""

@@ -20,14 +20,14 @@ MARK = b"\n[dracotask: %d bytes left out]\n"
 class RunOutput:
     """Keeps what a body prints in the file ``path``, at most ``limit`` bytes of it.
 
-    A disk that is full costs output, and never the run.
+    There is no file before there is output. A disk that is full costs output, and never the run.
 
     :param tee: a descriptor that gets everything as well, a terminal or cron's mail; None for none. It is
         never waited for: a pager that nobody scrolls must not keep the time limit from striking.
     :ivar total: bytes that came so far; offsets count these.
     """
 
-    __slots__ = ("_descriptor", "_dirty", "_half", "_head", "_owed", "_room", "_tail", "tee", "total")
+    __slots__ = ("_descriptor", "_dirty", "_half", "_head", "_owed", "_path", "_room", "_tail", "tee", "total")
 
     def __init__(self, path: str, limit: int, *, tee: int | None = None) -> None:
         self._half = max(limit // 2, 1)
@@ -38,10 +38,11 @@ class RunOutput:
         self._owed = bytearray()  # to the tee
         self.tee = tee
         self.total = 0
+        self._path, self._descriptor = path, -1
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.unlink(path)
         except OSError:
-            self._descriptor = -1
+            pass  # as it should be
 
     def write(self, data: bytes) -> None:
         """Take in what came: the head goes to the file at once, the rest to the tail."""
@@ -85,6 +86,8 @@ class RunOutput:
         """Write to the file and return how many bytes it took; fewer than all when the disk is full."""
         done = 0
         try:
+            if data and self._descriptor < 0:
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             while done < len(data):
                 done += os.pwrite(self._descriptor, data[done:], offset + done)
         except OSError:

@@ -48,8 +48,8 @@ else:
 #: Seconds to wait for a lock that another process holds.
 PATIENCE = 30.0
 
-#: A write-ahead log of up to so many bytes is left to the next process.
-SMALL_WAL = 1 << 20
+#: A write-ahead log of up to so many bytes, some ten runs, is left to the next process.
+SMALL_WAL = 1 << 19
 
 #: Connections that only the end of the process closes; a destructor would do it sooner.
 _LEFT_OPEN: list[object] = []
