@@ -12,7 +12,7 @@ import os
 
 from .clock import parse_duration
 from .errors import ConfigError
-from .state import CONFIG_FILE, FOLDER, State, stamp
+from .state import CONFIG_FILE, FOLDER, State, stamp, write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -226,10 +226,7 @@ class Config:
 
     def save(self, state: State) -> None:
         """Write down what is in force, for every later process."""
-        temporary = f"{state.config_in_force}.{os.getpid()}"
-        with open(temporary, "w", encoding="ascii", opener=_private) as file:
-            file.write(self.to_text())
-        os.rename(temporary, state.config_in_force)
+        write_whole(state.config_in_force, self.to_text().encode("ascii"))
         self.is_fresh = False
 
 
@@ -298,11 +295,6 @@ def _written_down(state: State) -> Config | None:
             return Config.from_text(file.read())
     except (OSError, ValueError):
         return None
-
-
-def _private(path: str, flags: int) -> int:
-    # [env] and [database] may hold secrets.
-    return os.open(path, flags, 0o600)
 
 
 def _escaped(value: str | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import time
 
 from .clock import rfc3339, utc_now
@@ -81,6 +82,10 @@ class State:
     @property
     def load_lock(self) -> str:
         return os.path.join(self.path, "load.lock")
+
+    @property
+    def compiled_file(self) -> str:
+        return os.path.join(self.path, f"tasks.{sys.implementation.cache_tag}")
 
     @property
     def load_output(self) -> str:
@@ -165,11 +170,7 @@ class State:
         """Say when somebody should look next, and which files (``stamps``) are in force."""
         latest = time.time() + TICK_AT_LEAST_EVERY
         seconds = min(moment.timestamp(), latest) if moment else latest
-        temporary = f"{self.next_file}.{os.getpid()}"
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(stamps)
-        os.utime(temporary, (seconds, seconds))
-        os.rename(temporary, self.next_file)
+        write_whole(self.next_file, stamps.encode("utf-8", "surrogateescape"), mtime=seconds)
 
     def look_now(self) -> None:
         """Have the next look taken at once: something is due earlier than ``next`` says."""
@@ -201,6 +202,21 @@ def _write_once(path: str, text: str) -> None:
     if not os.path.exists(path):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
+
+
+def write_whole(path: str, content: bytes, *, mtime: float | None = None) -> None:
+    """Write a file of which nobody ever sees half, readable by its owner alone.
+
+    :param mtime: what it shall have, in seconds; None for now.
+    :raises OSError: it cannot be written; the old one stays.
+    """
+    temporary = f"{path}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+    if mtime is not None:
+        os.utime(temporary, (mtime, mtime))
+    os.rename(temporary, path)
 
 
 def file_system(path: str) -> str:

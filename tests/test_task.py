@@ -29,10 +29,10 @@ LOADER = """\
 import json, sys
 from dracotask.run.loader import declarations, enter
 from dracotask.siteconfig import find_state, read_config
-docroot = sys.argv[1]
-config = read_config(find_state(docroot))
-enter(docroot)
-report = declarations(docroot, config, "Europe/Berlin")
+state = find_state(sys.argv[1])
+config = read_config(state)
+enter(state.docroot)
+report = declarations(state, config, "Europe/Berlin")
 print("\\nREPORT" + json.dumps(report))
 """
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from ..errors import Interrupted, Skip, TaskNotFound
-from ..run.loader import enter, find_task, load_module
+from ..run.loader import enter, execute, find_task, read_task_file
 from ..site import run_environment
 from ..task import Task
 from .output import visible_line
@@ -30,7 +30,7 @@ def debug(site: Site, name: str) -> int:
     Task.reads_schedules = False
     try:
         enter(site.docroot)
-        load_module(site.docroot)
+        execute(read_task_file(site.docroot)[0], site.state)
         summary = _run(find_task(name, site.docroot))
         database.commit()
     except TaskNotFound:

@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from signal import SIGQUIT, SIGTERM, signal
     from types import TracebackType
 
+    from ..state import State
     from .channel import Sender
 else:
     from _signal import SIGQUIT, SIGTERM, signal
 
 
-def one_run(docroot: str, orders: int, report: Sender) -> int:
-    """Do one run of a task of ``docroot``, as it is ordered; return the exit code.
+def one_run(state: State, orders: int, report: Sender) -> int:
+    """Do one run of a task of the site, as it is ordered; return the exit code.
 
     The task file is loaded at once, while the supervisor still sees to the Run; the run begins when
     the supervisor has won it and says so.
     """
     Task.reads_schedules = False
     _prepare_last_words()
-    seen, problem = _load(docroot)
+    seen, problem = _load(state)
     if not report.is_of_this_process():
         leave_at_once(0)  # the file forks while it is loaded: the work is done once
     order = receive(orders)
@@ -45,16 +46,16 @@ def one_run(docroot: str, orders: int, report: Sender) -> int:
     if _is_stale(stamps, seen, problem):
         report.send("stale")
         return 0
-    return _do(run, docroot, problem, report)
+    return _do(run, state.docroot, problem, report)
 
 
-def _load(docroot: str) -> tuple[str, BaseException | None]:
+def _load(state: State) -> tuple[str, BaseException | None]:
     """Load the task file; return how it looked, and what it raised."""
     seen = "-"
     try:
-        enter(docroot)
-        source, seen = read_task_file(docroot)
-        execute(source, docroot)
+        enter(state.docroot)
+        source, seen = read_task_file(state.docroot)
+        execute(source, state)
     except BaseException as error:
         return seen, error
     return seen, None

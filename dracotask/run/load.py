@@ -176,7 +176,7 @@ def _report(state: State, config: Config, zone: str) -> dict[str, Any]:
         enter(state.docroot)
         sys.argv = ["dracotask.py", state.docroot, "load"]
         reach("load_forked")
-        report.send("report", json.dumps(declarations(state.docroot, config, zone)))
+        report.send("report", json.dumps(declarations(state, config, zone)))
         # Its threads are not waited for, nor is anything tidied: all that counts is said.
         leave_at_once(0)
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from stat import S_ISREG
 
 from ..errors import LoadError, TaskNotFound
 from ..model import VERBS
-from ..state import TASK_FILE, stamp, stamp_of
+from ..state import TASK_FILE, stamp, stamp_of, write_whole
 from ..task import Task, declaration
 from .outcome import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import CodeType, ModuleType
     from typing import Any
 
     from ..siteconfig import Config
+    from ..state import State
 
 MODULE = "__tasks__"
 
 #: More tasks than this in one file are a slip of a loop.
 MOST_TASKS = 10_000
+
+#: What imports are made of, as the interpreter has it at hand already.
+_BOOTSTRAP: Any = sys.modules["_frozen_importlib_external"]
 
 #: The modules read from within the docroot, and the stamp of each just before it was read.
 _READ: dict[str, str] = {}
@@ -36,15 +41,6 @@ def enter(docroot: str) -> None:
     sys.path_hooks.insert(0, _fresh_imports(docroot))
 
 
-def load_module(docroot: str) -> tuple[ModuleType, str]:
-    """Execute the task file and return its module, with the stamp of just the bytes that were executed.
-
-    :raises Exception: whatever the file raises.
-    """
-    source, seen = read_task_file(docroot)
-    return execute(source, docroot), seen
-
-
 def read_task_file(docroot: str) -> tuple[bytes, str]:
     """Return the bytes of the task file and their stamp."""
     # Without waiting: a FIFO in its place may never have a writer.
@@ -56,17 +52,40 @@ def read_task_file(docroot: str) -> tuple[bytes, str]:
         return file.read(), stamp_of(status)
 
 
-def execute(source: bytes, docroot: str) -> ModuleType:
+def execute(source: bytes, state: State) -> ModuleType:
     """Execute the bytes of the task file and return its module.
 
     :raises Exception: whatever the file raises.
     """
-    path = os.path.join(docroot, TASK_FILE)
     module = type(sys)(MODULE)
-    module.__file__ = path
+    module.__file__ = state.task_file
     sys.modules[MODULE] = module
-    exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+    exec(_compiled(source, state), module.__dict__)
     return module
+
+
+def _compiled(source: bytes, state: State) -> CodeType:
+    """Return the bytes of the task file compiled, as the state folder keeps them if it was done before.
+
+    The first call of compile() in a process costs a tenth of a bare start, however short the file: it makes the
+    hundred classes of the syntax tree. What is kept counts only for the very same bytes, path and interpreter.
+    """
+    digest = _BOOTSTRAP._imp.source_hash(_BOOTSTRAP._RAW_MAGIC_NUMBER, source)
+    mark = b"%s%d%s%s\0" % (_BOOTSTRAP.MAGIC_NUMBER, sys.flags.optimize, digest, os.fsencode(state.task_file))
+    try:
+        with open(state.compiled_file, "rb") as file:
+            kept = file.read()
+        if kept.startswith(mark):
+            return marshal.loads(kept[len(mark) :])  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError, TypeError):
+        pass  # there is none yet, or no longer a whole one
+    code: CodeType = compile(source, state.task_file, "exec", dont_inherit=True)
+    try:
+        write_whole(state.compiled_file, mark + marshal.dumps(code))
+    except OSError:
+        pass  # a full disk, or no state folder yet: next time again
+    return code
+
 
 
 def defined_tasks() -> list[tuple[type[Task], int]]:
@@ -102,18 +121,18 @@ def find_task(name: str, docroot: str) -> type[Task]:
     return tasks[name]
 
 
-def declarations(docroot: str, config: Config, zone: str) -> dict[str, Any]:
+def declarations(state: State, config: Config, zone: str) -> dict[str, Any]:
     """Load the task file and return all that a load reports.
 
     :return: ``tasks`` (a dictionary each), ``seen`` (the stamp of what was read) and ``files`` (the modules
         within the docroot that it imported, each with its stamp); with ``problem`` when it does not load.
     """
-    path = os.path.join(docroot, TASK_FILE)
+    docroot, path = state.docroot, state.task_file
     report: dict[str, Any] = {"tasks": [], "seen": stamp(path), "problem": None}
     wanted: list[str] = []
     try:
         source, report["seen"] = read_task_file(docroot)
-        execute(source, docroot)
+        execute(source, state)
         for kind, line in defined_tasks():
             declared = _declare(kind, line, zone, config)
             declared.description = one_line(declared.description) or ""
@@ -197,14 +216,12 @@ def _fresh_imports(docroot: str) -> Any:
     Python compares whole seconds and the size: a helper saved twice within one second would run in
     its first version for ever. Bytecode counts here when it was written two seconds after its source.
     """
-    bootstrap: Any = sys.modules["_frozen_importlib_external"]
-
-    class FreshLoader(bootstrap.SourceFileLoader):  # type: ignore[misc]
+    class FreshLoader(_BOOTSTRAP.SourceFileLoader):  # type: ignore[misc]
         def path_stats(self, path: str) -> Any:
             source = os.stat(path)
             _READ[path] = stamp_of(source)
             try:
-                bytecode = os.stat(bootstrap.cache_from_source(path))
+                bytecode = os.stat(_BOOTSTRAP.cache_from_source(path))
             except OSError:
                 bytecode = None
             if bytecode is None or bytecode.st_mtime_ns < source.st_mtime_ns + 2_000_000_000:
@@ -215,13 +232,13 @@ def _fresh_imports(docroot: str) -> Any:
             """Write no bytecode: the docroot is the site owner's."""
 
     loaders = [
-        (bootstrap.ExtensionFileLoader, bootstrap._imp.extension_suffixes()),
-        (FreshLoader, bootstrap.SOURCE_SUFFIXES),
+        (_BOOTSTRAP.ExtensionFileLoader, _BOOTSTRAP._imp.extension_suffixes()),
+        (FreshLoader, _BOOTSTRAP.SOURCE_SUFFIXES),
     ]
 
     def hook(path: str) -> Any:
         if (path != docroot and not path.startswith(os.path.join(docroot, ""))) or "/site-packages" in path:
             raise ImportError("not within the docroot")
-        return bootstrap.FileFinder.path_hook(*loaders)(path)
+        return _BOOTSTRAP.FileFinder.path_hook(*loaders)(path)
 
     return hook

@@ -91,12 +91,11 @@ class Supervisor:
 
         :raises OSError: no process is to be had; nothing is taken yet, so nothing is lost.
         """
-        docroot = self.state.docroot
 
         def work(orders: int, report: Sender) -> int:
             from .body import one_run  # here: a command's supervisor has no use for it
 
-            return one_run(docroot, orders, report)
+            return one_run(self.state, orders, report)
 
         return fork_body(work, environment=self.environment())
 
