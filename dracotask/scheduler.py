@@ -159,7 +159,8 @@ class Scheduler:
             changes = [change for declared in loaded.declared if (change := self._declare(declared, now))]
             changes += self._drop({declared.name for declared in loaded.declared}, now)
         if changes or known_problem:
-            self.state.log(f"Loaded {self.state.task_file}: {', '.join(changes) or 'mended, nothing else new'}.")
+            news = ", ".join(changes) or ("mended, nothing else new" if loaded.has_file else "it is gone")
+            self.state.log(f"Loaded {self.state.task_file}: {news}.")
 
     def _declare(self, declared: Declaration, now: datetime) -> str | None:
         """Make one declaration true; return what changed, as the log says it, or None."""

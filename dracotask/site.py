@@ -126,11 +126,10 @@ class Site:
             if held is None:
                 return False
         reach("tick_locked")
-        alarm(TICK_LIMIT + int(self.config.load_limit))
         launcher = self._tick_under_lock(origin, held)
         reach("tick_launched")
-        unlock(held)
         alarm(0)
+        unlock(held)
         if launcher:
             launcher.wait()
         return True
@@ -140,6 +139,7 @@ class Site:
             self.state.write_next(None, stamp_lines([self.state.config_file]))
             return None
         self._load_if_changed()
+        alarm(TICK_LIMIT)  # not before: a load has a limit of its own
         now = utc_now()
         with self.open_store() as store:
             scheduler = self.scheduler(store)
@@ -159,10 +159,15 @@ class Site:
         from .launchers.process import ProcessLauncher
 
         launcher = ProcessLauncher(
-            self.state, self.supervisor(), max_running=self.config.max_running, private=[held]
+            self.state, self.supervisor(), max_running=self.config.max_running, private=[held], is_open=self._is_open
         )
         launcher.launch(wanted)
         return launcher
+
+    def _is_open(self, slot: int) -> bool:
+        """Tell whether the configuration as it is by now lets a slot be used."""
+        self.config = read_config(self.state)
+        return bool(self.config.enabled) and slot <= self.config.max_running
 
     # -- Loading ---------------------------------------------------------------------------
 

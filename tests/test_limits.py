@@ -459,8 +459,8 @@ def test_a_listener_that_goes_away_costs_only_what_it_would_have_heard(site):
     assert (site.last_run().state, site.last_run().output_bytes) == ("succeeded", len("one\n") + 300_001)
 
 
-def test_a_change_of_the_environment_reaches_the_next_run_of_a_busy_supervisor(site):
-    # Given one slot, two due tasks, and the first at work
+def two_due_one_at_work(site: Site) -> subprocess.Popen[str]:
+    """Return the tick of a site with one slot, whose first task waits at the gate and the second in the queue."""
     site.put("dracotask.toml", "max_running = 1\n[env]\nGREETING = 'ahoj'\n")
     site.write(
         "import os",
@@ -478,6 +478,32 @@ def test_a_change_of_the_environment_reaches_the_next_run_of_a_busy_supervisor(s
     site.make_due("First", "Second")
     tick = site.start("due")
     site.wait_for("start")
+    return tick
+
+
+def test_a_site_that_is_switched_off_starts_nothing_that_is_queued_already(site):
+    # Given one slot, two due tasks, and the first at work
+    tick = two_due_one_at_work(site)
+
+    # When the site is switched off, and the first ends
+    site.put("dracotask.toml", "enabled = false")
+    site.open_gate()
+    tick.communicate(timeout=PATIENCE)
+
+    # Then the second waits
+    assert sorted(run.state for run in site.runs()) == ["queued", "succeeded"]
+
+    # And runs when the site is on again
+    site.put("dracotask.toml", "enabled = true\n[env]\nGREETING = 'ahoj'\n")
+    again = site.start("due")
+    site.open_gate()
+    again.communicate(timeout=PATIENCE)
+    assert [run.state for run in site.runs()] == ["succeeded", "succeeded"]
+
+
+def test_a_change_of_the_environment_reaches_the_next_run_of_a_busy_supervisor(site):
+    # Given one slot, two due tasks, and the first at work
+    tick = two_due_one_at_work(site)
 
     # When the environment is changed and taken over
     site.put("dracotask.toml", "max_running = 1\n[env]\nGREETING = 'hello'\n")

@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from sites import PATIENCE, Site, until
+from sites import PATIENCE, SCRIPT, Site, until
 
 GOOD = """\
 class Work(Task):
@@ -142,7 +143,7 @@ def test_a_broken_file_changes_nothing_but_what_is_told_of_it(loaded, added):
     assert loaded.told() == []
 
     # And a tick does not load what it knows to be broken
-    mark = loaded.docroot / ".dracotask" / "load.log"
+    mark = Path(loaded.state.load_lock)
     loaded_at = mark.stat().st_mtime_ns
     loaded.due()
     assert mark.stat().st_mtime_ns == loaded_at
@@ -276,6 +277,86 @@ def test_a_file_that_kills_its_parent_is_given_up_after_the_second_death(loaded)
     loaded.put("__tasks__.py", HEAD + GOOD)
     loaded.due()
     assert [run.state for run in loaded.runs()] == ["succeeded"]
+
+
+def forging(report: str) -> str:
+    """Return a task file that reports in place of the loader, and ends the process."""
+    return HEAD + f"""
+import sys
+frame = sys._getframe()
+while "report" not in frame.f_locals or not hasattr(frame.f_locals["report"], "send"):
+    frame = frame.f_back
+frame.f_locals["report"].send({report})
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        '"report"', '"report", "no JSON"', '"report", "[1]"', '"report", "{}"',
+        '"report", \'{"tasks": [{"name": "A"}], "seen": "-", "problem": null, "files": {}}\'',
+        '"report", \'{"tasks": [{"no": "such"}], "seen": "-", "problem": null, "files": {}}\'',
+        '"report", \'{"tasks": [], "seen": 7, "problem": null, "files": {}}\'',
+        '"report", \'{"tasks": [], "seen": "-", "problem": null, "files": []}\'',
+    ],
+)  # fmt: skip
+def test_a_report_that_no_loader_writes_is_none(loaded, report):
+    # Given a file whose code finds the way to the supervisor
+    loaded.put("__tasks__.py", forging(report))
+
+    # When it is loaded
+    loaded.due()
+
+    # Then it is a file that ended its process, and the last good set stays
+    assert "ended the process that loaded it, with exit code 0" in loaded.problem()
+    assert loaded.schedule("Work").vanished_at is None
+
+
+# -- Compiled once ---------------------------------------------------------------------------
+
+
+def test_a_task_file_is_compiled_once_and_the_docroot_is_left_as_it_is(loaded):
+    # Given a file that was loaded
+    (kept,) = Path(loaded.state.path).glob("tasks.*")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    before = kept.stat()
+
+    # When a task runs
+    assert loaded.run("Work").returncode == 0
+
+    # Then nobody has compiled it again, and nothing lies beside it
+    assert kept.stat().st_mtime_ns == before.st_mtime_ns
+    assert not list(loaded.docroot.glob("**/__pycache__/__tasks__.*"))
+
+
+@pytest.mark.parametrize("rest", [b"", b"\0" * 100, b"(\xff\xff\xff\x7f"])
+def test_what_is_left_of_a_compiled_file_by_a_full_disk_is_compiled_again(loaded, rest):
+    (kept,) = Path(loaded.state.path).glob("tasks.*")
+    whole = kept.read_bytes()
+    mark = whole[: whole.index(os.fsencode(loaded.state.task_file)) + len(loaded.state.task_file) + 1]
+
+    for damaged in (rest, mark + rest):
+        kept.write_bytes(damaged)
+        assert loaded.run("Work").returncode == 0
+        assert kept.read_bytes() == whole
+
+
+def test_a_docroot_that_moves_has_its_own_path_in_its_tracebacks(tmp_path):
+    # Given a site whose task failed once
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "__tasks__.py").write_text("from dracotask import Task\nclass Fail(Task):\n    def run(self): 1 / 0\n")
+    command = [sys.executable, SCRIPT]
+    subprocess.run([*command, old, "Fail"], capture_output=True, timeout=PATIENCE)
+
+    # When it moves
+    new = old.rename(tmp_path / "new")
+    ended = subprocess.run([*command, new, "Fail"], capture_output=True, text=True, timeout=PATIENCE)
+
+    # Then the old name is forgotten
+    assert f'File "{new}/__tasks__.py", line 3' in ended.stdout
+    assert str(old) not in ended.stdout + ended.stderr
 
 
 # -- What else counts as a change ------------------------------------------------------------

@@ -768,7 +768,7 @@ def test_a_slot_whose_holder_has_just_looked_in_vain_is_not_passed_over(tmp_path
     class Looking:
         def listen(self) -> None: ...
 
-        def work_off_queue(self) -> None:
+        def work_off_queue(self, may_go_on: object) -> None:
             with looked.open("a") as file:
                 file.write("x")
             for _ in count():
@@ -777,7 +777,7 @@ def test_a_slot_whose_holder_has_just_looked_in_vain_is_not_passed_over(tmp_path
                 sleep(0.01)
 
     def launcher() -> ProcessLauncher:
-        return ProcessLauncher(state, Looking(), max_running=1, private=[])
+        return ProcessLauncher(state, Looking(), max_running=1, private=[], is_open=lambda slot: True)
 
     first, second = launcher(), launcher()
     first.launch(1)

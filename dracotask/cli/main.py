@@ -58,6 +58,8 @@ def due(docroot: str, options: list[str]) -> int:
     unknown = said.keys() - {"--lock", "--origin"}
     if unknown:
         return _complain(f"due: no such option: {min(unknown)}. It needs none.")
+    if not said.get("--lock", "0").isdecimal():
+        return _complain(f"due: --lock={said['--lock']} is no descriptor. It is for the web process; leave it out.")
     held = int(said["--lock"]) if "--lock" in said else None
     if "--origin" in said:  # from a server's process
         _close_all_but(held)

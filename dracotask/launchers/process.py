@@ -15,6 +15,8 @@ from ..state import lock, unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..run.supervisor import Supervisor
     from ..state import State
 
@@ -24,11 +26,21 @@ class ProcessLauncher:
 
     :param max_running: how many there may be at once, on this host and for this site.
     :param private: descriptors of the tick that no supervisor may keep (its lock).
+    :param is_open: tells whether a slot may still be used; asked before each further Run, for the
+        configuration may have changed since the tick.
     """
 
-    def __init__(self, state: State, supervisor: Supervisor, *, max_running: int, private: list[int]) -> None:
+    def __init__(
+        self,
+        state: State,
+        supervisor: Supervisor,
+        *,
+        max_running: int,
+        private: list[int],
+        is_open: Callable[[int], bool],
+    ) -> None:
         self.state, self.supervisor = state, supervisor
-        self.max_running, self.private = max_running, private
+        self.max_running, self.private, self.is_open = max_running, private, is_open
         self.children: list[int] = []
 
     def launch(self, wanted: int) -> None:
@@ -45,11 +57,11 @@ class ProcessLauncher:
             slot = _lock_or_ring(path)
             if slot is not None:
                 try:
-                    self._fork(path, slot)
+                    self._fork(number, slot)
                 finally:
                     os.close(slot)
 
-    def _fork(self, path: str, slot: int) -> None:
+    def _fork(self, number: int, slot: int) -> None:
         child = os.fork()
         if child:
             self.children.append(child)
@@ -60,19 +72,20 @@ class ProcessLauncher:
                 os.close(descriptor)
             reach("supervisor_forked")
             self.supervisor.listen()
-            self._work_off_queue(path, slot)
+            self._work_off_queue(number, slot)
             code = 0
         except BaseException as error:
             self.state.log(f"A supervisor failed: {type(error).__name__}: {error}")
         finally:
             os._exit(code)
 
-    def _work_off_queue(self, path: str, slot: int) -> None:
+    def _work_off_queue(self, number: int, slot: int) -> None:
         """Work while there is work; and again when a tick came for the slot after the last look at the queue."""
+        path = self.state.slot(number)
         held: int | None = slot
         while held is not None:
             rung = os.fstat(held).st_mtime_ns
-            self.supervisor.work_off_queue()
+            self.supervisor.work_off_queue(lambda: self.is_open(number))
             unlock(held)
             held = lock(path, patience=0) if os.stat(path).st_mtime_ns != rung else None
 

@@ -161,14 +161,12 @@ def _load_once(state: State, config: Config) -> Loaded:
         **report.get("files", {}),
     }
     stamps = "".join(f"{seen}\t{path}\n" for path, seen in files.items())
-    declared = [Declaration(**facts) for facts in report["tasks"]] if not report["problem"] else []
+    declared = report["declared"] if not report["problem"] else []
     return Loaded(declared, stamps, report["problem"], has_file=files[state.task_file] != "-", warning=warning)
 
 
 def _report(state: State, config: Config, zone: str) -> dict[str, Any]:
     """Have a body load the file; return its report, or one that says why there is none."""
-    import json
-
     limit = config.load_limit
     policy = Policy(**{**DEFAULT_POLICY, "time_limit": limit, "stop_grace": 1.0})
 
@@ -176,6 +174,8 @@ def _report(state: State, config: Config, zone: str) -> dict[str, Any]:
         enter(state.docroot)
         sys.argv = ["dracotask.py", state.docroot, "load"]
         reach("load_forked")
+        import json
+
         report.send("report", json.dumps(declarations(state, config, zone)))
         # Its threads are not waited for, nor is anything tidied: all that counts is said.
         leave_at_once(0)
@@ -186,12 +186,28 @@ def _report(state: State, config: Config, zone: str) -> dict[str, Any]:
         ended = Watch(body, policy, output, lambda: False, may_leave_processes=False).until_it_ends()
         body.close()
         output.close()
-        message = ended.mailbox.last("report")
-        if message:
-            return dict(json.loads(message[1]))
+        report = _read(ended.mailbox.last("report"))
+        if report:
+            return report
         if ended.status != SIGKILL or ended.why:
             break  # else the OOM killer may have struck, which says nothing of the file
-    return {"tasks": [], "problem": _silence(ended, policy, output.total)}
+    return {"declared": [], "problem": _silence(ended, policy, output.total)}
+
+
+def _read(message: list[str] | None) -> dict[str, Any] | None:
+    """Return what a body reported; None when it is nothing that a load says, for any code in it may write there."""
+    import json
+
+    try:
+        _, text = message or ("", "")
+        report = dict(json.loads(text))
+        report["declared"] = [Declaration(**facts) for facts in report.pop("tasks")]
+        texts = [report["seen"], report["problem"] or "", *report["files"].values()]
+        for declared in report["declared"]:
+            texts += [declared.name, declared.policy, declared.trigger or "", declared.description, declared.source]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return report if all(isinstance(text, str) for text in texts) else None
 
 
 def _silence(ended: Ended, policy: Policy, printed: int) -> str:

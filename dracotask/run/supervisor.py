@@ -99,10 +99,13 @@ class Supervisor:
 
         return fork_body(work, environment=self.environment())
 
-    def work_off_queue(self) -> None:
-        """Take the next queued Run and see it through, until nothing is queued that could be taken."""
+    def work_off_queue(self, may_go_on: Callable[[], bool]) -> None:
+        """Take the next queued Run and see it through, until nothing is queued that could be taken.
+
+        :param may_go_on: asked before each further one.
+        """
         more = True
-        while more and not self.told_to_stop:
+        while more and not self.told_to_stop and may_go_on():
             body = self.fork_body()
             with self.open_store() as store:
                 taken = self._take_next(store)
