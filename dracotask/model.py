@@ -39,6 +39,20 @@ VERBS = (
     "simulate", "skip-next", "stop",
 )  # fmt: skip
 
+
+
+class Omitted:
+    """The type of ``OMITTED``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "OMITTED"
+
+
+#: Stands for an argument that was left out, which is not the same as None: to Draco that is "every value".
+OMITTED: Any = Omitted()
+
 _ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -48,7 +62,9 @@ def new_run_id() -> str:
     Never a number counted by the database: a deleted and recreated database would
     give the next Run the id, and so the lock and the output, of another.
     """
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
+    # (Twenty bits for the nanoseconds: of a program's own Runs hundreds fall into one millisecond, in their order.)
+    number = milliseconds << 80 | nanoseconds << 60 | int.from_bytes(os.urandom(8), "big") >> 4
     return "".join(_ID_LETTERS[number >> shift & 31] for shift in range(125, -1, -5))
 
 
@@ -63,9 +79,21 @@ class Value:
         if values:
             raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(values))}")
 
+    def copy(self) -> Self:
+        """Return a copy; a store hands out nothing else."""
+        twin = object.__new__(type(self))
+        for name in self.__slots__:
+            setattr(twin, name, getattr(self, name))
+        return twin
+
     def but(self, **changes: Any) -> Self:
         """Return a copy with these values changed."""
-        return type(self)(**{name: changes.pop(name, getattr(self, name)) for name in self.__slots__}, **changes)
+        twin = self.copy()
+        for name, value in changes.items():
+            if name not in self.__slots__:
+                raise TypeError(f"{type(self).__name__} has no {name}")
+            setattr(twin, name, value)
+        return twin
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and all(
@@ -89,13 +117,15 @@ class Policy(Value):
     :param max_output: bytes of output kept, half of them the head and half the tail.
     :param memory_limit: bytes of address space of a body; None for no limit.
     :param nice: niceness of a body that a tick starts, 0 to 19.
-    :param max_instances: how many Runs of one Task may be at work at once.
+    :param exclusive: a name; of all Runs with the same one, whatever their Task, one is at work at a time.
+        None for no such bond.
+    :param max_instances: how many Runs of one Schedule may be at work at once.
     :param keep_runs: how many ended Runs of a Task are kept.
     :param keep_days: days an ended Run is kept.
     """
 
     __slots__ = (
-        "time_limit", "stop_grace", "max_output", "memory_limit", "nice", "max_instances",
+        "time_limit", "stop_grace", "max_output", "memory_limit", "nice", "exclusive", "max_instances",
         "keep_runs", "keep_days",
     )  # fmt: skip
 
@@ -104,6 +134,7 @@ class Policy(Value):
     max_output: int
     memory_limit: int | None
     nice: int
+    exclusive: str | None
     max_instances: int
     keep_runs: int
     keep_days: float
@@ -115,15 +146,29 @@ class Policy(Value):
     @classmethod
     def from_text(cls, text: str) -> Policy:
         """Read :meth:`to_text` back; names of another version are passed over."""
+        if text not in _policies:
+            if len(_policies) >= MOST_POLICIES:
+                _policies.clear()
+            _policies[text] = cls._read(text)
+        return _policies[text]
+
+    @classmethod
+    def _read(cls, text: str) -> Policy:
         values: dict[str, Any] = dict(DEFAULT_POLICY)
         for pair in text.split():
             name, _, value = pair.partition("=")
-            if name in values:
+            if name == "exclusive":
+                values[name] = None if value == "None" else value
+            elif name in values:
                 # A small float is written with an exponent and no point.
                 is_whole = value.lstrip("-").isdigit()
                 values[name] = None if value == "None" else int(value) if is_whole else float(value)
         return cls(**values)
 
+
+#: The policies that were read, by their text: they are few, and each Run is asked for its own several times.
+_policies: dict[str, Policy] = {}
+MOST_POLICIES = 1000
 
 #: The policy of a Task that says nothing, in dracotask.toml's own words.
 DEFAULT_POLICY: dict[str, Any] = {
@@ -132,6 +177,7 @@ DEFAULT_POLICY: dict[str, Any] = {
     "max_output": 1 << 20,
     "memory_limit": None,
     "nice": 10,  # Visitors come first.
+    "exclusive": None,
     "max_instances": 1,
     "keep_runs": 100,
     "keep_days": 90.0,
@@ -142,26 +188,35 @@ class Schedule(Value):
     """What joins a Task and a Trigger with its state: one row of the store.
 
     :param name: unique over all schedules; a declared one is named like its Task.
+    :param declared: whether ``__tasks__.py`` says so; a dynamic one was added at run time.
     :param trigger: the text of the Trigger; None when the Task runs only on demand.
+    :param override: the text of the Trigger that an operator has set over a declared one; None for none.
+    :param arguments: what ``run()`` is handed by name, as JSON.
+    :param parameters: what ``run()`` can be handed, as :mod:`.arguments` writes it.
     :param next_fire_time: the first fire time not yet claimed; None when there is none.
     :param watermark: the last fire time claimed or recorded. It never decreases, but for a clock set back.
     :param held_at: since when nothing is claimed or taken; None when not held.
+    :param held_until: when the hold ends by itself; None when somebody has to resume.
+    :param skip_until: fire times up to this one are skipped; None when none is.
+    :param skip_why: who wanted that and why, in words.
     :param vanished_at: since when the Task is gone from the file; None when it is there.
     :param demand: who asked for one more Run while one was active; None when nobody did.
     :param rev: raised by every change; what was read is changed only if it is still so.
     """
 
     __slots__ = (
-        "name", "task", "declared", "trigger", "arguments", "policy", "description", "source",
-        "next_fire_time", "watermark", "held_at", "held_by", "held_why", "held_until", "vanished_at",
-        "demand", "rev",
+        "name", "task", "declared", "trigger", "override", "arguments", "parameters", "policy", "description",
+        "source", "next_fire_time", "watermark", "held_at", "held_by", "held_why", "held_until", "skip_until",
+        "skip_why", "vanished_at", "demand", "rev",
     )  # fmt: skip
 
     name: str
     task: str
     declared: bool
     trigger: str | None
+    override: str | None
     arguments: str
+    parameters: str
     policy: str
     description: str
     source: str
@@ -171,9 +226,16 @@ class Schedule(Value):
     held_by: str | None
     held_why: str | None
     held_until: datetime | None
+    skip_until: datetime | None
+    skip_why: str | None
     vanished_at: datetime | None
     demand: str | None
     rev: int
+
+    @property
+    def in_force(self) -> str | None:
+        """The text of the Trigger that counts: the operator's before the file's; None on demand only."""
+        return self.override or self.trigger
 
 
 class Run(Value):
@@ -185,15 +247,20 @@ class Run(Value):
         stands for every fire time from that one to this one.
     :param fire_count: how many fire times those are; None where nobody counted.
     :param token: the random mark of the supervisor that took it.
+    :param exclusive: the policy's, where a store can ask for it.
+    :param despite_hold: whether it may begin while its Schedule, or the site, is held.
     :param summary: one line of result, or the reason why it never started.
     :param error: one line of what went wrong.
+    :param progress_done: how much is done, in the task's own measure, of ``progress_total``; None when it never said.
+    :param stop_grace: seconds between the polite stop and KILL, if whoever stops it said so; else the policy's.
     """
 
     __slots__ = (
         "id", "schedule", "task", "state", "origin", "requested_by", "fire_from", "fire_time",
         "fire_count", "queued_at", "started_at", "finished_at", "attempt", "host", "pid", "token",
-        "policy", "arguments", "exit_code", "summary", "error", "cpu_seconds", "peak_memory",
-        "output_bytes", "stop_at", "stop_by", "stop_why", "rev",
+        "policy", "arguments", "exclusive", "despite_hold", "exit_code", "summary", "error", "cpu_seconds",
+        "peak_memory", "output_bytes", "progress_done", "progress_total", "progress_note", "stop_at", "stop_by",
+        "stop_why", "stop_grace", "rev",
     )  # fmt: skip
 
     id: str
@@ -214,15 +281,21 @@ class Run(Value):
     token: str | None
     policy: str
     arguments: str
+    exclusive: str | None
+    despite_hold: bool
     exit_code: int | None
     summary: str | None
     error: str | None
     cpu_seconds: float | None
     peak_memory: int | None
     output_bytes: int | None
+    progress_done: float | None
+    progress_total: float | None
+    progress_note: str | None
     stop_at: datetime | None
     stop_by: str | None
     stop_why: str | None
+    stop_grace: float | None
     rev: int
 
 
@@ -239,8 +312,14 @@ def new_run(
     return Run(
         id=run_id or new_run_id(), schedule=schedule.name, task=schedule.task, state=QUEUED, origin=origin,
         requested_by=by, fire_time=fire_time, queued_at=now, attempt=0, policy=schedule.policy,
-        arguments=schedule.arguments, rev=1,
+        arguments=schedule.arguments, exclusive=exclusive_of(schedule.policy), despite_hold=False, rev=1,
     )  # fmt: skip
+
+
+def exclusive_of(policy: str) -> str | None:
+    """Return the name in the text of a policy that binds Runs to be at work one at a time, or None."""
+    name = policy.partition("exclusive=")[2].partition(" ")[0]
+    return name if name and name != "None" else None
 
 
 class Gap(Value):
@@ -288,13 +367,37 @@ class Outcome(Value):
     output_bytes: int | None
 
 
+class Action(Value):
+    """What somebody did to a Schedule, or to the whole site: the row that each verb leaves.
+
+    :param schedule: its name; "" for the whole site.
+    :param rev: the revision of the Schedule that the verb made; 0 for the whole site. Replayed in this order the
+        rows lead to the state of now.
+    :param verb: ``hold resume skip_next reschedule add remove demand run_now stop``.
+    :param by: who, in words.
+    :param details: what else was said, as JSON: ``until``, ``trigger``, ``task``, ``arguments``, ``run``.
+    """
+
+    __slots__ = ("id", "at", "schedule", "rev", "verb", "by", "why", "details")
+
+    id: str
+    at: datetime
+    schedule: str
+    rev: int
+    verb: str
+    by: str
+    why: str | None
+    details: str
+
+
 class Declaration(Value):
     """What a loaded ``__tasks__.py`` says of one Task."""
 
-    __slots__ = ("name", "trigger", "policy", "description", "source")
+    __slots__ = ("name", "trigger", "parameters", "policy", "description", "source")
 
     name: str
     trigger: str | None
+    parameters: str
     policy: str
     description: str
     source: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from dracotask.model import DEFAULT_POLICY, QUEUED, Outcome, Policy, Run, Schedule, new_run_id
+from dracotask.model import DEFAULT_POLICY, QUEUED, Action, Outcome, Policy, Run, Schedule, new_run_id
 from dracotask.state import State
 from dracotask.stores.base import Store
 
@@ -35,9 +35,17 @@ def a_run(task: str = "Report", **facts: Any) -> Run:
     """Return a queued Run on demand that was never stored."""
     plain = {
         "id": new_run_id(), "schedule": task, "task": task, "state": QUEUED, "origin": "demand",
-        "queued_at": NOON, "attempt": 0, "policy": a_policy(), "arguments": "{}", "rev": 1,
+        "queued_at": NOON, "attempt": 0, "policy": a_policy(), "arguments": "{}", "despite_hold": False, "rev": 1,
     }  # fmt: skip
     return Run(**{**plain, **facts})
+
+
+def an_action(schedule: str = "Report", **facts: Any) -> Action:
+    plain = {
+        "id": new_run_id(), "at": NOON, "schedule": schedule, "rev": 1, "verb": "hold", "by": "anna",
+        "details": "{}",
+    }  # fmt: skip
+    return Action(**{**plain, **facts})
 
 
 def runs_in_order(number: int, **facts: Any) -> list[Run]:
@@ -74,7 +82,7 @@ def begun(store: Store, run: Run, **facts: Any) -> Run:
 def ended(store: Store, run: Run, **facts: Any) -> Run:
     """Put a Run into the store and see it to its end."""
     begun(store, run)
-    assert store.finish(run.but(token="mine"), an_outcome(**facts))
+    assert store.finish(run.but(token="mine"), an_outcome(**facts)) is not None
     found = store.run(run.id)
     assert found is not None
     return found

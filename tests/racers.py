@@ -13,16 +13,22 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from helpers import NOON, a_schedule, an_outcome, runs_in_order, seconds, taken
+from helpers import NOON, a_run, a_schedule, an_outcome, runs_in_order, seconds, taken
 
 from dracotask.model import Claim, Run, new_run
-from dracotask.stores.base import Store
+from dracotask.stores.base import HOLD_NOTE, Store
 from dracotask.stores.sqlite import SQLiteStore
 
 #: How many fire times, runs or schedules a race is about.
 PRIZES = 60
 
 MOST_INSTANCES = 2
+
+#: How many times the site is held and resumed.
+ROUNDS = 8
+
+#: The Tasks that share an exclusive name.
+SHARERS = ("Import", "Export")
 
 
 def lay_out(store: Store) -> None:
@@ -58,7 +64,8 @@ def take(store: Store, racer: int) -> list[str]:
 
 def finish(store: Store, racer: int) -> list[str]:
     """Write the outcome of every Run that racer 0 took before the start; return those written."""
-    return [run.id for run in store.runs(limit=None) if store.finish(run.but(token="everybody's"), an_outcome())]
+    runs = [run.but(token="everybody's") for run in store.runs(limit=None)]
+    return [run.id for run in runs if store.finish(run, an_outcome()) is not None]
 
 
 def stay_within_limit(store: Store, racer: int) -> list[int]:
@@ -115,6 +122,60 @@ def _use(store: Store, name: str, racer: int) -> bool:
     return was_open
 
 
+def hold_site(store: Store, racer: int) -> Any:
+    """Racer 0 holds and resumes the site, and returns what was begun by each hold and by its end."""
+    if racer == 0:
+        held = [_hold_site(store) for _ in range(ROUNDS)]
+        store.put_note("over", "")
+        return held
+    won = 0
+    while store.note("over") is None:
+        run = a_run(f"Free{racer}", id=f"{racer}-{won:09d}-{time.monotonic_ns()}")
+        won += _begin(store, run, f"racer {racer}", at_once=won % 2 == 0)
+        time.sleep(0.002)
+    return won
+
+
+def _hold_site(store: Store) -> list[list[str]]:
+    time.sleep(0.01)
+    with store.transaction():
+        store.put_note(HOLD_NOTE, "by racer 0")
+        at_hold = _begun(store)
+    time.sleep(0.01)
+    with store.transaction():
+        at_end = _begun(store)
+        store.put_note(HOLD_NOTE, None)
+    return [at_hold, at_end]
+
+
+def _begin(store: Store, run: Run, token: str, *, at_once: bool) -> bool:
+    """Begin a Run, in one step or two; tell whether it could be."""
+    if at_once:
+        return store.begin(run, token=token, host="here", pid=1, now=NOON, limit=1000).token == token
+    store.add_run(run)
+    return taken(store, run, token=token, limit=1000) is not None
+
+
+def _begun(store: Store) -> list[str]:
+    return [run.id for run in store.running()]
+
+
+def be_alone(store: Store, racer: int) -> list[int]:
+    """Take Runs of two Tasks that share an exclusive name; return how many were at work with each."""
+    seen: list[int] = []
+    while waiting := [run for name in SHARERS for run in store.active(name) if run.state == "queued"]:
+        mine: list[Run] = []
+        for run in waiting[:: len(waiting) // 2 + 1]:
+            with store.transaction():
+                if won := taken(store, run, token=f"racer {racer}", limit=1000):
+                    mine.append(won)
+                    seen.append(len(store.running()))
+        time.sleep(0.002)
+        for run in mine:
+            store.finish(run, an_outcome())
+    return seen
+
+
 def marks(store: Store, name: str) -> list[str]:
     """Return what a claim or a take would change: which Runs there are, and which of them were begun."""
     return sorted(f"{run.id} {run.started_at}" for run in _runs_of(store, name))
@@ -131,7 +192,7 @@ def open_and_ask(store: Store, racer: int) -> list[str]:
 
 
 RACES: dict[str, Callable[[Store, int], Any]] = {
-    race.__name__: race for race in (claim, take, finish, stay_within_limit, hold, open_and_ask)
+    race.__name__: race for race in (claim, take, finish, stay_within_limit, hold, hold_site, be_alone, open_and_ask)
 }
 
 

@@ -12,6 +12,7 @@ from helpers import (
     a_policy,
     a_run,
     a_schedule,
+    an_action,
     an_outcome,
     at,
     begun,
@@ -23,8 +24,8 @@ from helpers import (
 )
 
 from dracotask.errors import StoreMissing
-from dracotask.model import Claim, Gap, Schedule, new_run
-from dracotask.stores.base import Store
+from dracotask.model import Action, Claim, Gap, Run, Schedule, new_run
+from dracotask.stores.base import HOLD_NOTE, Store
 from dracotask.stores.memory import MemoryStore
 from dracotask.stores.sqlite import SQLiteStore
 
@@ -70,6 +71,15 @@ def recorded(store: Store, gap: Gap) -> None:
     assert claimed(store, schedule, gap=gap, watermark=gap.last, next_fire_time=gap.last + seconds(3600))
 
 
+def names(schedules: list[Schedule]) -> list[str]:
+    return [schedule.name for schedule in schedules]
+
+
+def a_dynamic(name: str, **facts: Any) -> Schedule:
+    """Return a schedule that was added at run time, as one of several of the task Report."""
+    return a_schedule(name, task="Report", declared=False, **facts)
+
+
 def ranges(store: Store) -> list[tuple[Any, Any, int | None]]:
     """Return what the rows of fire times that did not run say, in the order of those."""
     rows = sorted(store.runs(states=("skipped", "missed"), limit=None), key=lambda run: run.fire_time)
@@ -83,6 +93,7 @@ def test_a_new_store_is_empty(store):
     assert store.schedules() == store.runs() == store.due(NOON) == store.running() == store.queued(5) == []
     assert store.next_fire_time() is store.schedule("Report") is store.run("x") is store.note("x") is None
     assert store.last_runs() == {}
+    assert store.holds_over(NOON) == store.actions() == store.active("Report") == store.ahead_of(NOON) == []
 
 
 def test_opening_and_closing_twice_does_no_harm(store):
@@ -112,7 +123,7 @@ def test_a_reader_finds_no_store_where_nobody_made_one(kind, tmp_path):
 def test_a_schedule_is_kept_with_all_its_facts(store, other):
     # Given a schedule with a value in every field
     facts = {name: f"{name}, with ünicode and\nlines" for name in Schedule.__slots__}
-    times = ("next_fire_time", "watermark", "held_at", "held_until", "vanished_at")
+    times = ("next_fire_time", "watermark", "held_at", "held_until", "skip_until", "vanished_at")
     moments = {name: NOON + seconds(number + 0.000001) for number, name in enumerate(times)}
     schedule = Schedule(**{**facts, **moments, "declared": False, "rev": 0})
 
@@ -191,6 +202,105 @@ def test_ahead_of_are_the_schedules_whose_watermark_is_later(store):
     for name, watermark in (("Stuck", TWO), ("Level", ONE), ("New", None)):
         stored(store, a_schedule(name, watermark=watermark))
     assert [schedule.name for schedule in store.ahead_of(ONE)] == ["Stuck"]
+
+
+def test_a_hold_is_over_at_the_moment_it_was_to_last_to(store):
+    # Given schedules held until this moment or that, for good, and one that is gone from the file
+    for name, held_until in (("Later", THREE), ("Soon", TWO), ("Sooner", ONE), ("For good", None)):
+        stored(store, a_schedule(name, next_fire_time=NOON, held_at=NOON, held_until=held_until))
+    stored(store, a_schedule("Gone", held_at=NOON, held_until=NOON, vanished_at=NOON))
+
+    # Then the holds end one by one
+    assert store.holds_over(ONE - seconds(0.000001)) == []
+    assert names(store.holds_over(ONE)) == ["Sooner"]
+    assert names(store.holds_over(TWO)) == ["Sooner", "Soon"]
+
+    # And the next thing to happen is the end of a hold, or a fire time, whatever is sooner
+    assert store.next_fire_time() == ONE
+    stored(store, a_schedule("Open", next_fire_time=ONE - seconds(1)))
+    assert store.next_fire_time() == ONE - seconds(1)
+    assert names(store.due(FOUR)) == ["Open"]
+
+
+def test_what_is_resumed_is_no_more_a_hold_that_ends(store):
+    held = stored(store, a_schedule(next_fire_time=TWO, held_at=NOON, held_until=ONE))
+    stored(store, held.but(held_at=None, held_until=None))
+    assert store.holds_over(FOUR) == []
+    assert store.next_fire_time() == TWO
+
+
+def test_while_the_site_is_held_nothing_is_due(store, other):
+    # Given a schedule that is due and a site that is held
+    stored(store, a_schedule(next_fire_time=ONE))
+    store.put_note(HOLD_NOTE, "")
+    assert other.due(FOUR) == []
+    assert other.next_fire_time() is None
+
+    # When the site is resumed
+    store.put_note(HOLD_NOTE, None)
+
+    # Then it is due as it was
+    assert names(other.due(FOUR)) == ["Report"]
+    assert other.next_fire_time() == ONE
+
+
+def test_a_schedule_is_removed_only_if_it_is_still_as_it_was_read(store, other):
+    # Given a schedule with a history
+    read = stored(store, a_schedule(next_fire_time=ONE, watermark=TWO))
+    run = ended(store, a_run())
+    changed = stored(other, read.but(description="the quicker"))
+
+    # Then who read it before the change cannot remove it
+    assert store.remove_schedule(read) is False
+    assert store.schedule("Report") == changed
+
+    # And who read it after can, once; its Runs stay
+    assert store.remove_schedule(changed) is True
+    assert store.remove_schedule(changed) is False
+    assert other.schedule("Report") is None
+    assert other.schedules() == other.due(FOUR) == other.ahead_of(NOON) == []
+    assert other.next_fire_time() is None
+    assert other.run(run.id) == run
+
+
+def test_what_was_never_stored_cannot_be_removed(store):
+    assert store.remove_schedule(a_schedule()) is False
+
+
+def test_a_schedule_that_was_removed_comes_back_as_the_last(store):
+    for name in ("Zebra", "Ant", "Mule"):
+        stored(store, a_schedule(name))
+    assert store.remove_schedule(store.schedule("Ant"))
+    stored(store, a_schedule("Ant"))
+    assert names(store.schedules()) == ["Zebra", "Mule", "Ant"]
+
+
+def test_a_name_that_comes_back_goes_on_where_its_actions_ended(store, other):
+    # Given a schedule that was added, held, changed by a claim, and removed, and another that was not
+    added = stored(store, a_schedule())
+    store.add_action(an_action(rev=added.rev, verb="add"))
+    held = stored(store, added.but(held_at=NOON))
+    store.add_action(an_action(rev=held.rev))
+    claimed(store, held, next_fire_time=TWO, watermark=ONE)
+    last = store.schedule("Report")
+    store.add_action(an_action(rev=last.rev + 1, verb="remove"))
+    store.add_action(an_action("Backup", rev=70))
+    assert store.remove_schedule(last)
+
+    # When it comes back and is held again
+    again = stored(other, a_schedule())
+    store.add_action(an_action(rev=again.rev, verb="add"))
+    store.add_action(an_action(rev=stored(other, again.but(held_at=TWO)).rev))
+
+    # Then in the order of revisions the actions lead to the state of now
+    assert again.rev == last.rev + 2
+    replay = sorted(store.actions(schedule="Report"), key=lambda action: action.rev)
+    assert [(action.rev, action.verb) for action in replay] == [
+        (1, "add"), (2, "hold"), (4, "remove"), (5, "add"), (6, "hold"),
+    ]  # fmt: skip
+    assert store.schedule("Report").rev == 6
+    # And a name that nobody has done anything to begins at 1
+    assert stored(store, a_schedule("Fresh")).rev == 1
 
 
 # -- Claim -------------------------------------------------------------------------------------
@@ -313,7 +423,7 @@ def test_a_gap_on_record_is_recorded_once(store):
 # -- Demand ------------------------------------------------------------------------------------
 
 
-def test_a_demand_runs_at_once_when_nothing_of_the_task_is_active(store, other):
+def test_a_demand_runs_at_once_when_nothing_of_the_schedule_is_active(store, other):
     stored(store, a_schedule())
     ended(store, a_run())
     run = a_run(requested_by="anna")
@@ -339,8 +449,8 @@ def test_several_demands_while_a_run_is_active_become_one_when_it_has_ended(stor
     assert len(store.runs()) == 1
     if state == "queued":
         taken(store, active)
-    assert store.finish(active.but(token="mine"), an_outcome(finished_at=TWO))
-    (following,) = other.active("Report")
+    (following,) = store.finish(active.but(token="mine"), an_outcome(finished_at=TWO))
+    assert other.active("Report") == [following]
     assert (following.state, following.origin, following.requested_by) == ("queued", "demand", "bert")
     assert (following.queued_at, following.fire_time, following.arguments) == (TWO, None, '{"of": "today"}')
 
@@ -395,7 +505,61 @@ def test_a_demand_waits_on_when_another_run_is_still_active(store):
     assert store.schedule("Report").demand == "anna"
 
 
+def test_a_demand_waits_for_its_own_schedule_and_for_no_other_of_the_task(store):
+    # Given two schedules of one task, of which one is at work
+    for name in ("Riga", "Oslo"):
+        stored(store, a_dynamic(name))
+    at_work = begun(store, a_run(schedule="Riga"))
+
+    # When both are demanded
+    assert store.demand("Riga", a_run(schedule="Riga", requested_by="anna")) is None
+    free = store.demand("Oslo", a_run(schedule="Oslo", requested_by="anna"))
+
+    # Then the idle one runs at once, and the other when its own Run has ended
+    assert store.active("Oslo") == [free]
+    (following,) = store.finish(at_work, an_outcome())
+    assert (following.schedule, following.task) == ("Riga", "Report")
+    assert store.active("Riga") == [following]
+
+
+@pytest.mark.parametrize("how", ["skip", "stop"])
+def test_a_demand_is_answered_whatever_else_of_the_task_is_active(store, how):
+    # Given a demand that waits for a queued Run, and another schedule of the same task at work
+    for name in ("Riga", "Oslo"):
+        stored(store, a_dynamic(name))
+    begun(store, a_run(schedule="Oslo"))
+    store.add_run(waiting := a_run(schedule="Riga"))
+    store.demand("Riga", a_run(schedule="Riga", requested_by="anna"))
+
+    # When the queued one never begins
+    if how == "skip":
+        assert store.skip(waiting, "no use any more", TWO)
+    else:
+        assert store.request_stop(waiting.id, by="bert", why=None, now=TWO)
+
+    # Then it is the demand's turn
+    assert [run.requested_by for run in store.active("Riga")] == ["anna"]
+
+
 # -- Take, give back, finish -------------------------------------------------------------------
+
+
+def test_a_run_is_kept_with_all_its_facts(store, other):
+    texts = {name: f"{name}, with ünicode and\nlines" for name in Run.__slots__}
+    times = ("fire_from", "fire_time", "queued_at", "started_at", "finished_at", "stop_at")
+    moments = {name: NOON + seconds(number + 0.000001) for number, name in enumerate(times)}
+    numbers = {
+        "fire_count": 3, "attempt": 2, "pid": 77, "exit_code": -9, "cpu_seconds": 0.25, "peak_memory": 5 << 30,
+        "output_bytes": 7, "progress_done": 0.5, "progress_total": 3.0, "stop_grace": 1.5, "rev": 4,
+    }  # fmt: skip
+    run = Run(**{**texts, **moments, **numbers, "state": "stopped", "despite_hold": True})
+    store.add_run(run)
+    assert other.run(run.id) == run
+
+
+def test_nobody_has_leave_to_begin_despite_a_hold_who_was_not_given_it(store):
+    store.add_run(run := a_run(despite_hold=None))
+    assert store.run(run.id).despite_hold is False
 
 
 def test_a_taken_run_is_running_and_carries_its_takers_mark(store, other):
@@ -414,7 +578,7 @@ def test_a_run_can_be_inserted_and_taken_in_one_step(store, other):
 
 
 def test_a_run_that_cannot_be_taken_is_inserted_queued(store):
-    # Given a task that is at work already
+    # Given a schedule that is at work already
     store.begin(a_run(id="01"), token="theirs", host="here", pid=1, now=NOON, limit=1)
 
     # When one more is to begin
@@ -455,8 +619,108 @@ def test_nothing_of_a_held_schedule_is_taken(store):
     assert taken(store, run) is not None
 
 
+def test_nothing_is_taken_while_the_site_is_held(store, other):
+    # Given a site that is held, with a Run queued and one that comes
+    run, coming = runs_in_order(2)
+    store.add_run(run)
+    store.put_note(HOLD_NOTE, "by anna")
+    assert taken(other, run) is None
+    begun = other.begin(coming, token="mine", host="here", pid=1, now=NOON, limit=1)
+    assert (begun.state, begun.token) == ("queued", None)
+    assert other.queued(9) == []
+
+    # When it is resumed
+    store.put_note(HOLD_NOTE, None)
+
+    # Then both can begin
+    assert other.queued(9) == [run]
+    assert taken(other, run) and taken(other, begun, limit=2)
+
+
+@pytest.mark.parametrize("held", ["the schedule", "the site", "both"])
+def test_a_run_with_leave_begins_despite_a_hold(store, held):
+    # Given a hold, and a Run of each sort
+    stored(store, a_schedule(held_at=None if held == "the site" else NOON))
+    if held != "the schedule":
+        store.put_note(HOLD_NOTE, "by anna")
+    obedient, leave, more = runs_in_order(3)
+    store.add_run(obedient)
+    store.add_run(leave := leave.but(despite_hold=True))
+
+    # Then the one that was given leave can be taken, or begun
+    assert store.queued(9) == [leave]
+    assert taken(store, obedient) is None
+    won = taken(store, leave)
+    assert won == store.run(leave.id)
+
+    # And it counts like any other
+    more = more.but(despite_hold=True)
+    assert store.begin(more, token="t", host="here", pid=1, now=NOON, limit=1).state == "queued"
+    store.finish(won, an_outcome())
+    assert taken(store, more) is not None
+
+
+def test_the_schedules_of_one_task_run_side_by_side(store):
+    # Given two schedules of one task with a Run each, and one more of the first
+    first, second, third = (
+        a_run(id=f"{number:026d}", schedule=name) for number, name in enumerate(("Riga", "Oslo", "Riga"))
+    )
+    for run in (first, second, third):
+        store.add_run(run)
+    assert store.queued(9) == [first, second]
+
+    # When those that can be taken are
+    assert taken(store, first) and taken(store, second)
+
+    # Then each schedule counts for itself
+    assert taken(store, third) is None
+    assert store.queued(9) == []
+    begun = store.begin(a_run(schedule="Bern"), token="mine", host="here", pid=1, now=NOON, limit=1)
+    assert begun.state == "running"
+    assert [run.id for run in store.active("Riga")] == [first.id, third.id]
+    assert [run.id for run in store.active("Oslo")] == [second.id]
+    assert store.active("Report") == []
+
+
+def test_of_one_exclusive_name_one_is_at_work(store, other):
+    # Given Runs of three tasks that share a name, one with another name, and one with none
+    first, second, third, apart, free = (
+        a_run(task, id=f"{number:026d}", exclusive=name)
+        for number, (task, name) in enumerate(
+            (("Import", "db"), ("Export", "db"), ("Dump", "db"), ("Mail", "mta"), ("Clean", None))
+        )
+    )
+    for run in (first, second, apart, free):
+        store.add_run(run)
+    assert store.queued(9) == [first, apart, free]
+
+    # When one of them is at work
+    won = taken(store, first)
+
+    # Then no other of its name can be taken, or begun; whoever has another name, or none, can
+    assert taken(other, second) is None
+    assert other.begin(third, token="mine", host="here", pid=1, now=NOON, limit=9).state == "queued"
+    assert other.queued(9) == [apart, free]
+    assert taken(other, apart) and taken(other, free)
+
+    # And when it has ended, or was given back, the next can
+    store.finish(won, an_outcome())
+    assert other.queued(9) == [second]
+    given_back = taken(other, second)
+    other.give_back(given_back)
+    assert taken(store, third)
+
+
+def test_an_exclusive_run_waits_although_it_may_begin_despite_a_hold(store):
+    begun(store, a_run("Import", exclusive="db"))
+    store.put_note(HOLD_NOTE, "by anna")
+    store.add_run(run := a_run("Export", exclusive="db", despite_hold=True))
+    assert taken(store, run) is None
+    assert store.queued(9) == []
+
+
 def test_no_more_are_taken_than_the_limit_says(store):
-    # Given three Runs of a task of which two may be at work, and one of another task
+    # Given three Runs of a schedule of which two may be at work, and one of another schedule
     first, second, third = runs_in_order(3)
     for run in (first, second, third):
         store.add_run(run)
@@ -493,11 +757,11 @@ def test_an_outcome_is_written_whole_and_once(store, other):
         state="failed", exit_code=-11, summary="half of it", error="killed by SIGSEGV", cpu_seconds=0.25,
         peak_memory=5 << 30, output_bytes=3 << 33,
     )  # fmt: skip
-    assert store.finish(run, outcome) is True
+    assert store.finish(run, outcome) == []
     facts = {name: getattr(outcome, name) for name in outcome.__slots__}
     assert other.run(run.id) == run.but(**facts, rev=run.rev + 1)
 
-    assert other.finish(run, an_outcome()) is False
+    assert other.finish(run, an_outcome()) is None
     assert store.run(run.id).state == "failed"
 
 
@@ -507,15 +771,41 @@ def test_an_outcome_of_somebody_elses_run_is_not_written(store):
     store.give_back(old)
     new = taken(store, store.run(old.id), token="new")
 
-    assert store.finish(old, an_outcome()) is False
+    assert store.finish(old, an_outcome()) is None
     assert store.run(old.id) == new
-    assert store.finish(new, an_outcome()) is True
+    assert store.finish(new, an_outcome()) == []
 
 
 def test_a_run_that_nobody_took_has_no_outcome(store):
     store.add_run(run := a_run())
-    assert store.finish(run, an_outcome()) is False
+    assert store.finish(run, an_outcome()) is None
     assert store.run(run.id) == run
+
+
+def test_progress_is_written_while_the_run_is_at_work_and_by_its_taker(store, other):
+    # Given a Run at work
+    run = begun(store, a_run())
+
+    # When it says how far it is
+    store.report_progress(run, 1, None, None)
+    assert other.run(run.id) == run.but(progress_done=1)
+    store.report_progress(run, 2.5, 10, "schöne Zeile")
+
+    # Then everybody can read it, and what was read before can still be changed
+    told = run.but(progress_done=2.5, progress_total=10, progress_note="schöne Zeile")
+    assert other.run(run.id) == told
+    store.report_progress(run.but(token="another's"), 99, None, None)
+    assert other.run(run.id) == told
+
+    # And it stays on record when the Run has ended, and can be said no more
+    assert store.finish(run, an_outcome()) == []
+    store.report_progress(run, 99, None, None)
+    assert other.run(run.id).progress_done == 2.5
+
+
+def test_a_run_that_is_not_there_makes_no_progress(store):
+    store.report_progress(a_run(token="mine"), 1, 2, "half")
+    assert store.runs() == []
 
 
 # -- Skip and stop -----------------------------------------------------------------------------
@@ -552,7 +842,16 @@ def test_a_running_run_is_marked_to_be_stopped(store, other):
     assert marked == other.run(run.id)
     assert marked == run.but(stop_at=TWO, stop_by="anna", rev=run.rev + 1)
     # And its supervisor can still record the outcome
-    assert store.finish(run, an_outcome(state="stopped")) is True
+    assert store.finish(run, an_outcome(state="stopped")) == []
+
+
+def test_who_stops_a_run_may_say_how_long_it_has_to_end(store, other):
+    run = begun(store, a_run())
+    assert store.request_stop(run.id, by="anna", why=None, now=TWO, grace=1.5).stop_grace == 1.5
+    assert other.run(run.id).stop_grace == 1.5
+    # And who is more patient, or in greater haste, later, is heard as well
+    assert store.request_stop(run.id, by="bert", why=None, now=THREE, grace=0).stop_grace == 0
+    assert store.request_stop(run.id, by="anna", why=None, now=FOUR).stop_grace is None
 
 
 def test_there_is_nothing_to_stop_in_a_run_that_is_over_or_unknown(store):
@@ -566,7 +865,7 @@ def test_there_is_nothing_to_stop_in_a_run_that_is_over_or_unknown(store):
 
 
 def test_queued_are_the_runs_that_could_be_taken_now_oldest_first(store):
-    # Given a task at work, one held, one that may run twice, and one with two waiting
+    # Given a schedule at work, one held, one that may run twice, and one with two waiting
     stored(store, a_schedule("Held", held_at=NOON))
     begun(store, a_run("Busy"))
     twice = a_policy(max_instances=2)
@@ -589,7 +888,7 @@ def test_queued_are_the_runs_that_could_be_taken_now_oldest_first(store):
     assert store.queued(limit=0) == []
 
 
-def test_active_are_the_queued_and_running_runs_of_a_task_oldest_first(store):
+def test_active_are_the_queued_and_running_runs_of_a_schedule_oldest_first(store):
     first, second, third = runs_in_order(3)
     store.add_run(second)
     begun(store, first)
@@ -597,6 +896,17 @@ def test_active_are_the_queued_and_running_runs_of_a_task_oldest_first(store):
     store.add_run(a_run("Backup"))
     assert store.active("Report") == [store.run(first.id), second]
     assert store.running() == [store.run(first.id)]
+
+
+def test_the_history_of_a_schedule_is_its_own(store):
+    # Given runs of two schedules of one task
+    for run in runs_in_order(6):
+        store.add_run(run.but(schedule="Mine" if int(run.id) % 2 else "Report"))
+
+    # Then each has its own, whether it is still there or not
+    assert [int(run.id) for run in store.runs(schedule="Mine", limit=2)] == [5, 3]
+    assert [int(run.id) for run in store.runs(task="Report", schedule="Report")] == [6, 4, 2]
+    assert store.runs(schedule="Other") == store.runs(task="Other", schedule="Mine") == []
 
 
 def test_the_history_comes_newest_first_and_as_far_as_asked(store):
@@ -612,6 +922,15 @@ def test_the_history_comes_newest_first_and_as_far_as_asked(store):
     assert [run.id for run in store.runs(task="Report", states=["succeeded"], limit=2)] == ids[1:5:2]
     assert [run.id for run in store.runs(states=("queued",))] == [other_task.id]
     assert store.runs(states=()) == store.runs(task="Nobody") == []
+
+
+def test_the_history_of_a_task_is_that_of_all_its_schedules(store):
+    runs = [run.but(schedule=name) for run, name in zip(runs_in_order(3), ("Riga", "Oslo", "Riga"), strict=True)]
+    begun(store, runs[0])
+    store.add_run(runs[1])
+    ended(store, runs[2])
+    assert [run.id for run in store.runs(task="Report")] == [run.id for run in reversed(runs)]
+    assert store.runs(task="Riga") == []
 
 
 def test_last_runs_are_the_newest_that_were_started(store):
@@ -669,6 +988,21 @@ def test_active_runs_and_schedules_never_go(store):
     assert store.schedule("Report")
 
 
+def test_the_schedules_of_a_task_share_its_history(store):
+    runs = [run.but(schedule=name) for run, name in zip(runs_in_order(3), ("Riga", "Oslo", "Riga"), strict=True)]
+    for run in runs:
+        ended(store, run)
+    assert store.prune("Report", keep=2, since=LONG_AGO) == [runs[0].id]
+
+
+def test_a_fire_time_that_was_cleared_away_is_on_record_no_more(store):
+    recorded(store, skipped(ONE, ONE, 1))
+    store.prune("Report", keep=0, since=LONG_AGO)
+    recorded(store, skipped(ONE, ONE, 1))
+    recorded(store, skipped(TWO, TWO, 1))
+    assert ranges(store) == [(ONE, TWO, 2)]
+
+
 def test_rows_that_never_started_do_not_push_out_runs_that_did(store):
     # Given one Run that ended, and many fire times skipped since
     ran = ended(store, a_run(id="0" * 26))
@@ -700,6 +1034,52 @@ def test_old_ones_within_the_newest_go_after_the_oldest(store):
     for run, finished_at in zip(runs, (THREE, THREE, ONE, ONE), strict=True):
         ended(store, run, finished_at=finished_at)
     assert store.prune("Report", keep=2, since=TWO, limit=2) == [runs[0].id, runs[1].id]
+
+
+# -- Actions -----------------------------------------------------------------------------------
+
+
+def test_an_action_is_kept_with_all_its_facts(store, other):
+    facts = {name: f"{name}, with ünicode and\nlines" for name in Action.__slots__}
+    action = Action(**{**facts, "at": NOON + seconds(0.000001), "rev": 7})
+    store.add_action(action)
+    assert other.actions() == [action]
+    store.actions()[0].by = "changed"
+    assert store.actions() == [action]
+
+
+def test_actions_come_newest_first_and_as_far_as_asked(store):
+    # Given what was done to two schedules and to the site, 25 times
+    done = [
+        an_action(("Report", "Backup", "")[number % 3], at=NOON + seconds(number), rev=number) for number in range(25)
+    ]
+    for action in done:
+        store.add_action(action)
+
+    newest = done[::-1]
+    assert store.actions(limit=None) == newest
+    assert store.actions() == newest[:20]
+    assert store.actions(limit=2) == newest[:2]
+    assert store.actions(schedule="Report", limit=3) == [done[24], done[21], done[18]]
+    assert store.actions(schedule="") == done[2::3][::-1]
+    assert store.actions(schedule="Nobody") == []
+
+
+def test_what_was_done_to_a_schedule_comes_in_the_order_of_revisions_wherever_the_clock_went(store):
+    first, second = an_action(rev=1, at=TWO), an_action(rev=2, at=ONE)
+    same_moment = an_action(rev=3, at=ONE)
+    for action in (same_moment, first, second):
+        store.add_action(action)
+    assert store.actions(schedule="Report") == [same_moment, second, first]
+
+
+def test_old_actions_are_forgotten(store, other):
+    for number, at_ in enumerate((NOON, ONE, TWO, THREE)):
+        store.add_action(an_action("Report" if number % 2 else "", at=at_, rev=number))
+    store.prune_actions(TWO)
+    assert [action.at for action in other.actions()] == [THREE, TWO]
+    store.prune_actions(FOUR)
+    assert other.actions() == []
 
 
 # -- Notes and transactions --------------------------------------------------------------------
@@ -735,6 +1115,41 @@ def test_an_exception_undoes_all_of_a_transaction(store, other):
     assert other.schedules() == [schedule]
     assert other.runs() == [run]
     assert (other.note("fact"), other.note("new")) == ("before", None)
+
+
+def test_what_was_undone_is_found_by_no_question(store, other):
+    # Given three schedules, of which one is at work, and what was done to it
+    for name in ("Zebra", "Ant", "Mule"):
+        stored(store, a_schedule(name, next_fire_time=ONE))
+    at_work, waiting, more = runs_in_order(3, task="Ant", exclusive="db")
+    begun(store, at_work)
+    store.add_run(waiting)
+    store.add_action(done := an_action("Ant", rev=5))
+
+    # When a transaction that turns everything over breaks off
+    with pytest.raises(RuntimeError), store.transaction():
+        store.finish(at_work.but(token="mine"), an_outcome())
+        begun(store, waiting.but(id="9" * 26, schedule="Mule"), limit=1)
+        store.skip(waiting, "no use", TWO)
+        claimed(store, store.schedule("Ant"), fire_time=ONE, gap=None, next_fire_time=TWO)
+        assert store.remove_schedule(store.schedule("Ant"))
+        stored(store, store.schedule("Mule").but(held_at=NOON, held_until=TWO))
+        store.put_note(HOLD_NOTE, "by anna")
+        store.add_action(an_action("Ant", rev=9))
+        store.prune_actions(THREE)
+        raise RuntimeError
+
+    # Then every question is answered as before
+    assert names(other.schedules()) == names(other.due(ONE)) == ["Zebra", "Ant", "Mule"]
+    assert (other.next_fire_time(), other.holds_over(FOUR), other.actions()) == (ONE, [], [done])
+    assert [run.id for run in other.active("Ant")] == [at_work.id, waiting.id]
+    assert [run.id for run in other.running()] == [at_work.id]
+    assert other.active("Mule") == other.runs(states=("skipped", "succeeded")) == other.queued(9) == []
+    assert list(other.last_runs()) == ["Ant"]
+    assert other.begin(more, token="mine", host="here", pid=1, now=NOON, limit=9).state == "queued"
+    # And the fire time that was claimed in it can be claimed
+    assert claimed(store, store.schedule("Ant"), fire_time=ONE, next_fire_time=TWO)
+    assert [run.fire_time for run in store.active("Ant")].count(ONE) == 1
 
 
 def test_of_nested_transactions_the_outermost_counts(store, other):

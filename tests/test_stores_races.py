@@ -153,6 +153,35 @@ def test_nothing_is_claimed_or_taken_once_a_hold_is_committed(raced):
     assert {name: racers.marks(store, name) for name in at_hold} == at_hold
 
 
+def test_nothing_is_taken_between_the_hold_of_a_site_and_its_end(raced):
+    # Given racers who queue and take, or begin, without a pause
+    _, race = raced
+
+    # When somebody holds and resumes the site several times
+    held, *begun_by_others = race("hold_site")
+
+    # Then by the end of each hold just that is at work which was within the transaction that began it
+    assert [at_end for _, at_end in held] == [at_hold for at_hold, _ in held]
+    # And it was a race: each got something in before a hold and something after one
+    assert len(held[-1][0]) > len(held[0][0]) > 0
+    assert all(begun_by_others)
+
+
+def test_of_an_exclusive_name_never_two_are_at_work(raced):
+    # Given a crowd of queued Runs of two Tasks that share an exclusive name
+    store, race = raced
+    with store.transaction():
+        for number, run in enumerate(runs_in_order(40, exclusive="the database")):
+            name = racers.SHARERS[number % 2]
+            store.add_run(run.but(id=run.id.replace("0", "z"), schedule=name, task=name))
+
+    # When everybody takes and finishes
+    at_work = joined(race("be_alone"))
+
+    # Then each was at work alone, and all were worked off
+    assert at_work == [1] * 40
+
+
 def test_a_transaction_is_seen_whole_or_not_at_all():
     # Given a thread in the middle of a transaction on a shared memory store
     store = MemoryStore().open()

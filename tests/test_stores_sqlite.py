@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import NOON, a_run, a_schedule, begun, runs_in_order, stored
+from helpers import NOON, a_run, a_schedule, an_outcome, begun, runs_in_order, stored
 from test_stores_races import race_of_processes
 
 from dracotask.errors import StoreBusy, StoreMissing, StoreUnusable
@@ -264,6 +264,38 @@ def test_somebody_else_locking_for_too_long_is_busy_and_no_harm_done(path, store
         blocker.close()
         impatient.add_run(a_run())
     assert len(store.runs()) == 1
+
+
+# -- Long histories ----------------------------------------------------------------------------
+
+
+def test_no_run_pays_for_the_history_before_it(store, monkeypatch):
+    # Given somebody who asks the database how it goes about each statement
+    plans = []
+    execute = store._execute
+
+    def explained(statement, values=()):
+        if statement.startswith(("SELECT", "UPDATE")):
+            plans.extend(row[3] for row in execute(f"EXPLAIN QUERY PLAN {statement}", values))
+        return execute(statement, values)
+
+    monkeypatch.setattr(store, "_execute", explained)
+
+    # When it is asked what a run and a tick ask
+    begun(store, run := a_run())
+    store.begin(a_run(), token="mine", host="here", pid=1, now=NOON, limit=1)
+    store.active("Report")
+    store.queued(5)
+    store.finish(run.but(token="mine"), an_outcome())
+    store.runs(task="Report")
+    store.due(NOON)
+    store.next_fire_time()
+    store.holds_over(NOON)
+
+    # Then it walks through what is active, or is led to a row: never through a table, or all that a schedule ever ran
+    assert any("runs_state" in plan for plan in plans)
+    assert [plan for plan in plans if "runs_fire_time" in plan] == []
+    assert [plan for plan in plans if plan.startswith("SCAN") and plan != "SCAN CONSTANT ROW"] == []
 
 
 # -- A full disk -------------------------------------------------------------------------------

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from ..model import Claim, Gap, Outcome, Run, Schedule
+    from ..model import Action, Claim, Gap, Outcome, Run, Schedule
+
+#: The note that holds the whole site: while it is there, nothing is claimed or taken. Its text says who, when and why.
+HOLD_NOTE = "hold"
 
 
 class Store:
@@ -52,6 +55,9 @@ class Store:
         """Let go as a process may that ends now: what the kernel does by itself need not be done."""
         self.close()
 
+    def wait_at_most(self, seconds: float | None) -> None:
+        """Wait no longer than that for other processes from now on; None for as long as is usual."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -73,11 +79,18 @@ class Store:
         raise NotImplementedError
 
     def due(self, now: datetime) -> list[Schedule]:
-        """Return the Schedules with a fire time <= ``now``, soonest first, without the held and vanished."""
+        """Return the Schedules with a fire time <= ``now``, soonest first, without the held and vanished.
+
+        While the whole site is held there is none.
+        """
         raise NotImplementedError
 
     def next_fire_time(self) -> datetime | None:
-        """Return the soonest fire time of all that :meth:`due` would ever return, or None."""
+        """Return the soonest moment at which :meth:`due` or :meth:`holds_over` would return something, or None."""
+        raise NotImplementedError
+
+    def holds_over(self, now: datetime) -> list[Schedule]:
+        """Return the Schedules whose ``held_until`` is <= ``now``."""
         raise NotImplementedError
 
     def ahead_of(self, moment: datetime) -> list[Schedule]:
@@ -87,9 +100,14 @@ class Store:
     def put_schedule(self, schedule: Schedule) -> bool:
         """Insert a Schedule (``rev`` 0) or change it, conditionally; return whether it was done.
 
-        Inserting is lost to a row of the same name. ``watermark`` is written as handed in: that it
-        never decreases is the caller's promise.
+        Inserting is lost to a row of the same name. The first ``rev`` of a name is 1; one that comes back after
+        its removal goes on after the highest ``rev`` of its Actions. ``watermark`` is written as handed in: that
+        it never decreases is the caller's promise.
         """
+        raise NotImplementedError
+
+    def remove_schedule(self, schedule: Schedule) -> bool:
+        """Forget a Schedule, conditionally; return whether it was done. Its Runs stay."""
         raise NotImplementedError
 
     def claim(self, schedule: Schedule, claim: Claim, run: Run | None, now: datetime) -> bool:
@@ -106,7 +124,7 @@ class Store:
         raise NotImplementedError
 
     def demand(self, name: str, run: Run) -> Run | None:
-        """Ask for one more Run: at once, or, while one of the Task is active, when that one has ended.
+        """Ask for one more Run: at once, or, while one of the Schedule is active, when that one has ended.
 
         :param run: the queued Run to insert. While one is active it is dropped and a flag set; several
             demands become one.
@@ -120,14 +138,15 @@ class Store:
         """Insert a Run as it is: on demand, or never started."""
         raise NotImplementedError
 
-    def active(self, task: str) -> list[Run]:
-        """Return the queued and running Runs of a Task, oldest first."""
+    def active(self, schedule: str) -> list[Run]:
+        """Return the queued and running Runs of a Schedule, oldest first."""
         raise NotImplementedError
 
     def queued(self, limit: int) -> list[Run]:
         """Return up to ``limit`` queued Runs that could be taken now, oldest first.
 
-        Left out are those of a held Schedule and those whose Task has as many bodies at work as it may.
+        Left out are those of a held Schedule or site (but for ``despite_hold``), those whose Schedule has as many
+        bodies at work as it may, and those whose ``exclusive`` name is at work already.
         """
         raise NotImplementedError
 
@@ -138,10 +157,11 @@ class Store:
     def take(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run | None:
         """Make a queued Run one's own: state ``running``, conditionally, and only if
 
-        - its Schedule is not held, and
-        - fewer than ``limit`` Runs of its Task are running.
+        - neither its Schedule nor the site is held, or it is ``despite_hold``,
+        - fewer than ``limit`` Runs of its Schedule are running, and
+        - no Run of its ``exclusive`` name is.
 
-        The two are looked at in the same atomic step: this is the promise of hold and of
+        All are looked at in the same atomic step: this is the promise of hold and of
         ``max_instances``; a look at claim time is a courtesy.
 
         :return: the Run as it is now stored, whoever has it, or None when it is gone. It is won
@@ -161,11 +181,14 @@ class Store:
         """Make a taken Run ``queued`` again, conditionally: its body never began."""
         raise NotImplementedError
 
-    def finish(self, run: Run, outcome: Outcome) -> bool:
-        """Write the outcome of a Run, if it is running under ``run.token``; True when it is written.
+    def finish(self, run: Run, outcome: Outcome) -> list[Run] | None:
+        """Write the outcome of a Run, if it is running under ``run.token``.
 
         If its Schedule was demanded meanwhile, the same step clears the demand and inserts the next
-        Run. An outcome is written once: False means there is one, or the Run is another's by now.
+        Run. An outcome is written once.
+
+        :return: the Runs inserted; None when nothing was written, for there is an outcome, or the Run is
+            another's by now.
         """
         raise NotImplementedError
 
@@ -176,9 +199,16 @@ class Store:
         """
         raise NotImplementedError
 
-    def request_stop(self, run_id: str, *, by: str, why: str | None, now: datetime) -> Run | None:
+    def report_progress(self, run: Run, done: float, total: float | None, note: str | None) -> None:
+        """Write how far a Run is, if it is running under ``run.token``; its ``rev`` stays."""
+        raise NotImplementedError
+
+    def request_stop(
+        self, run_id: str, *, by: str, why: str | None, now: datetime, grace: float | None = None
+    ) -> Run | None:
         """Ask that a Run be stopped. A queued one is ``stopped`` at once; a running one is marked.
 
+        :param grace: seconds between the polite stop and KILL; None for those of its policy.
         A demand that waited for the queued one, and for no other, is answered as in :meth:`finish`.
 
         :return: the Run afterwards; None when there is no such Run or it is over.
@@ -190,11 +220,17 @@ class Store:
         raise NotImplementedError
 
     def runs(
-        self, *, task: str | None = None, states: Iterable[str] | None = None, limit: int | None = 20
+        self,
+        *,
+        task: str | None = None,
+        schedule: str | None = None,
+        states: Iterable[str] | None = None,
+        limit: int | None = 20,
     ) -> list[Run]:
         """Return the history, newest first.
 
         :param task: of this Task only; None for all.
+        :param schedule: of this Schedule only, there or not; None for all.
         :param states: in these states only; None for all.
         :param limit: at most so many; None for all.
         """
@@ -217,6 +253,24 @@ class Store:
 
     def known_runs(self, ids: Iterable[str]) -> set[str]:
         """Return those of ``ids`` that are in the store."""
+        raise NotImplementedError
+
+    # -- Actions ---------------------------------------------------------------------------
+
+    def add_action(self, action: Action) -> None:
+        """Put on record what somebody did. To be called in the transaction in which it is done."""
+        raise NotImplementedError
+
+    def actions(self, *, schedule: str | None = None, limit: int | None = 20) -> list[Action]:
+        """Return what was done, newest first.
+
+        :param schedule: to this Schedule only, "" to the whole site only; None for all.
+        :param limit: at most so many; None for all.
+        """
+        raise NotImplementedError
+
+    def prune_actions(self, since: datetime) -> None:
+        """Forget what was done before ``since``."""
         raise NotImplementedError
 
     # -- Notes -----------------------------------------------------------------------------

@@ -7,42 +7,41 @@ second process.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from functools import lru_cache
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
 
 from ..errors import StoreMissing
-from ..model import (
-    ACTIVE,
-    ENDED,
-    NEVER_STARTED,
-    QUEUED,
-    RUNNING,
-    SKIPPED,
-    STOPPED,
-    Policy,
-    Run,
-    Schedule,
-)
-from .base import Store, demanded_run, gap_row
+from ..model import ACTIVE, ENDED, NEVER_STARTED, QUEUED, RUNNING, SKIPPED, STOPPED, Policy
+from .base import HOLD_NOTE, Store, demanded_run, gap_row
+from .indices import KINDS, Actions, Row, Runs, Schedules, Table
+from .interrupts import uninterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
     from datetime import datetime
     from typing import Any, Self
 
-    from ..model import Claim, Gap, Outcome
+    from ..model import Action, Claim, Gap, Outcome, Run, Schedule
 
 
 class MemoryStore(Store):
-    """Keep everything in three dictionaries, under one lock.
+    """Keep everything in four tables, under one lock.
 
     What is handed out is a copy and what is kept is never changed in place, so a caller's
     later edits touch nobody else.
     """
 
     def __init__(self) -> None:
-        self._schedules: dict[str, Schedule] = {}
-        self._runs: dict[str, Run] = {}
-        self._notes: dict[str, str] = {}
+        self._schedules = Schedules()
+        self._runs = Runs()
+        self._actions = Actions()
+        self._notes: Table[str] = Table()
+        self._seen = 0
         self._made = False
         self._transaction = _Transaction()
 
@@ -58,46 +57,75 @@ class MemoryStore(Store):
     def transaction(self) -> _Transaction:
         return self._transaction
 
-    def _put(self, table: dict[str, Any], key: str, value: Any) -> None:
+    def _put(self, table: Table[Any], key: str, value: Any) -> None:
         """Change one entry (None removes it), so that a rollback can put the old one back."""
-        self._transaction.journal.append((table, key, table.get(key)))
-        _assign(table, key, value)
+        # First the journal: what breaks off in the midst of a put is undone as well.
+        self._transaction.journal.append((table, key, table.get(key), value))
+        table.put(key, value)
 
     # -- Schedules -------------------------------------------------------------------------
 
     def schedules(self) -> list[Schedule]:
         with self._transaction:
-            return [schedule.but() for schedule in self._schedules.values()]
+            # (A removal that was undone has moved its row to the end of the table.)
+            return [row.schedule.copy() for row in sorted(self._schedules.values(), key=attrgetter("position"))]
 
     def schedule(self, name: str) -> Schedule | None:
         with self._transaction:
-            found = self._schedules.get(name)
-            return found.but() if found else None
+            row = self._schedules.get(name)
+            return row.schedule.copy() if row else None
 
-    def _in_force(self) -> list[tuple[datetime, Schedule]]:
-        with self._transaction:
-            found = [
-                (schedule.next_fire_time, schedule.but())
-                for schedule in self._schedules.values()
-                if schedule.next_fire_time and not schedule.held_at and not schedule.vanished_at
-            ]
-        return sorted(found, key=lambda pair: pair[0])
+    def _of_places(self, places: Iterable[tuple[datetime, int, str]]) -> list[Schedule]:
+        return [row.schedule.copy() for row in self._schedules.each(name for _, _, name in places)]
 
     def due(self, now: datetime) -> list[Schedule]:
-        return [schedule for fire_time, schedule in self._in_force() if fire_time <= now]
+        with self._transaction:
+            places = () if HOLD_NOTE in self._notes else self._schedules.in_force()
+            return self._of_places(places[: bisect_right(places, now, key=_moment)])
 
     def next_fire_time(self) -> datetime | None:
-        return next((fire_time for fire_time, _ in self._in_force()), None)
+        with self._transaction:
+            if HOLD_NOTE in self._notes:
+                return None
+            firsts = (*self._schedules.in_force()[:1], *self._schedules.held_until()[:1])
+            return min(map(_moment, firsts), default=None)
+
+    def holds_over(self, now: datetime) -> list[Schedule]:
+        with self._transaction:
+            places = self._schedules.held_until()
+            return self._of_places(places[: bisect_right(places, now, key=_moment)])
 
     def ahead_of(self, moment: datetime) -> list[Schedule]:
-        return [schedule for schedule in self.schedules() if schedule.watermark and schedule.watermark > moment]
+        with self._transaction:
+            places = self._schedules.watermark()
+            later = places[bisect_right(places, moment, key=_moment) :]
+            return self._of_places(sorted(later, key=lambda place: place[1]))
 
     def put_schedule(self, schedule: Schedule) -> bool:
         with self._transaction:
             present = self._schedules.get(schedule.name)
-            if (present.rev if present else 0) != schedule.rev:
+            if (present.schedule.rev if present else 0) != schedule.rev:
                 return False
-            self._put(self._schedules, schedule.name, schedule.but(rev=schedule.rev + 1))
+            rev = schedule.rev if present else self._last_rev(schedule.name)
+            position = present.position if present else self._next_position()
+            self._put(self._schedules, schedule.name, Row(position, schedule.but(rev=rev + 1)))
+        return True
+
+    def _next_position(self) -> int:
+        self._seen += 1
+        return self._seen
+
+    def _last_rev(self, name: str) -> int:
+        """Return the highest revision among what was done to a Schedule of that name, or 0."""
+        places = self._actions.of_schedule(name)
+        return int(places[-1][0]) if places else 0
+
+    def remove_schedule(self, schedule: Schedule) -> bool:
+        with self._transaction:
+            present = self._schedules.get(schedule.name)
+            if present is None or present.schedule.rev != schedule.rev:
+                return False
+            self._put(self._schedules, schedule.name, None)
         return True
 
     def claim(self, schedule: Schedule, claim: Claim, run: Run | None, now: datetime) -> bool:
@@ -111,18 +139,18 @@ class MemoryStore(Store):
                 self.add_run(run)
         return True
 
-    def _fire_times(self, schedule: str) -> dict[datetime, Run]:
-        return {run.fire_time: run for run in self._runs.values() if run.schedule == schedule and run.fire_time}
-
     def _is_on_record(self, schedule: str, fire_time: datetime | None) -> bool:
-        return fire_time is not None and fire_time in self._fire_times(schedule)
+        if fire_time is None:
+            return False
+        places = self._runs.fire_times_of(schedule)
+        at = bisect_left(places, (fire_time,))
+        return at < len(places) and _moment(places[at]) == fire_time
 
     def _record(self, schedule: Schedule, gap: Gap, now: datetime) -> None:
+        """Write a Gap as a row, or let the schedule's row before it grow over it."""
         if self._is_on_record(schedule.name, gap.last):
             return
-        on_record = self._fire_times(schedule.name)
-        earlier = [fire_time for fire_time in on_record if fire_time < gap.first]
-        before = on_record[max(earlier)] if earlier else None
+        before = self._row_before(schedule.name, gap.first)
         if before and (before.state, before.summary) == (gap.state, gap.reason):
             count = before.fire_count + gap.count if before.fire_count and gap.count else None
             first = before.fire_from or before.fire_time
@@ -130,11 +158,16 @@ class MemoryStore(Store):
         else:
             self.add_run(gap_row(schedule, gap, now))
 
+    def _row_before(self, schedule: str, fire_time: datetime) -> Run | None:
+        places = self._runs.fire_times_of(schedule)
+        at = bisect_left(places, (fire_time,))
+        return self._runs.get(places[at - 1][1]) if at else None
+
     def demand(self, name: str, run: Run) -> Run | None:
         with self._transaction:
-            schedule = self._schedules.get(name)
-            if schedule and self.active(run.task):
-                self.put_schedule(schedule.but(demand=run.requested_by or run.origin))
+            row = self._schedules.get(name)
+            if row and self._runs.active_of(name):
+                self.put_schedule(row.schedule.but(demand=run.requested_by or run.origin))
                 return None
             self.add_run(run)
         return run
@@ -152,44 +185,49 @@ class MemoryStore(Store):
 
     def add_run(self, run: Run) -> None:
         with self._transaction:
-            self._put(self._runs, run.id, run.but())
+            self._put(self._runs, run.id, run.but(despite_hold=bool(run.despite_hold)))
 
-    def _select(self, *, states: Iterable[str], task: str | None = None) -> list[Run]:
-        wanted = tuple(states)
+    def active(self, schedule: str) -> list[Run]:
         with self._transaction:
-            found = [
-                run.but()
-                for run in self._runs.values()
-                if run.state in wanted and (task is None or run.task == task)
-            ]
-        return sorted(found, key=lambda run: run.id)
-
-    def active(self, task: str) -> list[Run]:
-        return self._select(states=ACTIVE, task=task)
+            return [run.copy() for run in self._runs.each(self._runs.active_of(schedule))]
 
     def queued(self, limit: int) -> list[Run]:
         found: list[Run] = []
+        at_work: Counter[str] = Counter()
+        names: set[str | None] = set()
         with self._transaction:
-            at_work = [run.task for run in self.running()]
-            for run in self._select(states=(QUEUED,)):
-                instances = Policy.from_text(run.policy).max_instances
-                if len(found) < limit and not self._is_held(run) and at_work.count(run.task) < instances:
-                    at_work.append(run.task)
-                    found.append(run)
+            for run in self._runs.each(self._runs.in_state(QUEUED)):
+                if len(found) >= limit:
+                    break
+                room = _max_instances(run.policy) - at_work[run.schedule]
+                if self._may_begin(run, room) and (run.exclusive is None or run.exclusive not in names):
+                    at_work[run.schedule] += 1
+                    names.add(run.exclusive)
+                    found.append(run.copy())
         return found
 
+    def _may_begin(self, run: Run, limit: int) -> bool:
+        """Tell whether nothing stands against a Run: no hold, no crowd, no other of its exclusive name."""
+        return (
+            not self._is_held(run)
+            and len(self._runs.running_of(run.schedule)) < limit
+            and not (run.exclusive and self._runs.exclusive(run.exclusive))
+        )
+
     def _is_held(self, run: Run) -> bool:
-        schedule = self._schedules.get(run.schedule)
-        return schedule is not None and schedule.held_at is not None
+        if run.despite_hold:
+            return False
+        row = self._schedules.get(run.schedule)
+        return HOLD_NOTE in self._notes or (row is not None and row.schedule.held_at is not None)
 
     def running(self) -> list[Run]:
-        return self._select(states=(RUNNING,))
+        with self._transaction:
+            return [run.copy() for run in self._runs.each(self._runs.in_state(RUNNING))]
 
     def take(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run | None:
         with self._transaction:
             present = self._runs.get(run.id)
-            free = len(self._select(states=(RUNNING,), task=run.task)) < limit
-            if present and present.state == QUEUED and present.rev == run.rev and free and not self._is_held(run):
+            if present and (present.state, present.rev) == (QUEUED, run.rev) and self._may_begin(present, limit):
                 self._change(
                     present, state=RUNNING, token=token, host=host, pid=pid, started_at=now,
                     attempt=present.attempt + 1,
@@ -198,8 +236,10 @@ class MemoryStore(Store):
 
     def begin(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run:
         with self._transaction:
+            if self._may_begin(run, limit):
+                run = run.but(state=RUNNING, token=token, host=host, pid=pid, started_at=now, attempt=1)
             self.add_run(run)
-            return self.take(run, token=token, host=host, pid=pid, now=now, limit=limit) or run
+        return run
 
     def give_back(self, run: Run) -> bool:
         with self._transaction:
@@ -213,64 +253,102 @@ class MemoryStore(Store):
         present = self._runs.get(run.id)
         return present if present and present.state == RUNNING and present.token == run.token else None
 
-    def finish(self, run: Run, outcome: Outcome) -> bool:
+    def finish(self, run: Run, outcome: Outcome) -> list[Run] | None:
         with self._transaction:
             mine = self._mine(run)
             if mine is None:
-                return False
+                return None
             self._change(mine, **{name: getattr(outcome, name) for name in outcome.__slots__})
-            self._answer_demand(run, outcome.finished_at)
-        return True
+            return self._answer_demand(mine.schedule, outcome.finished_at)
 
-    def _answer_demand(self, run: Run, now: datetime) -> None:
-        """Turn a demand that came while the Run was active into the next Run."""
-        schedule = self._schedules.get(run.schedule)
-        if schedule and schedule.demand and self.put_schedule(schedule.but(demand=None)):
-            self.add_run(demanded_run(schedule, now))
+    def _answer_demand(self, name: str, now: datetime) -> list[Run]:
+        """Turn a demand that came while a Run was active into the next Run, and return it."""
+        row = self._schedules.get(name)
+        if row is None or not row.schedule.demand:
+            return []
+        run = demanded_run(row.schedule, now)
+        self.put_schedule(row.schedule.but(demand=None))
+        self.add_run(run)
+        return [run]
+
+    def _answer_if_idle(self, name: str, now: datetime) -> None:
+        if not self._runs.active_of(name):
+            self._answer_demand(name, now)
 
     def skip(self, run: Run, reason: str, now: datetime) -> bool:
         with self._transaction:
             skipped = run.state == QUEUED and self._change(run, state=SKIPPED, summary=reason, finished_at=now)
-            if skipped and not self.active(run.task):
-                self._answer_demand(run, now)
+            if skipped:
+                self._answer_if_idle(run.schedule, now)
         return skipped
 
-    def request_stop(self, run_id: str, *, by: str, why: str | None, now: datetime) -> Run | None:
+    def report_progress(self, run: Run, done: float, total: float | None, note: str | None) -> None:
+        with self._transaction:
+            mine = self._mine(run)
+            if mine:
+                self._put(
+                    self._runs, run.id, mine.but(progress_done=done, progress_total=total, progress_note=note)
+                )
+
+    def request_stop(
+        self, run_id: str, *, by: str, why: str | None, now: datetime, grace: float | None = None
+    ) -> Run | None:
+        marks: dict[str, Any] = {"stop_at": now, "stop_by": by, "stop_why": why, "stop_grace": grace}
         with self._transaction:
             run = self._runs.get(run_id)
             if run is None or run.state not in ACTIVE:
                 return None
-            self._change(run, stop_at=now, stop_by=by, stop_why=why)
-            if run.state == QUEUED:
+            if run.state == RUNNING:
+                self._change(run, **marks)
+            else:
                 error = f"stopped by {by} before it began"
-                self._change(self._runs[run_id], state=STOPPED, finished_at=now, error=error)
-                if not self.active(run.task):
-                    self._answer_demand(run, now)
+                self._change(run, state=STOPPED, finished_at=now, error=error, **marks)
+                self._answer_if_idle(run.schedule, now)
             return self.run(run_id)
 
     def run(self, run_id: str) -> Run | None:
         with self._transaction:
             found = self._runs.get(run_id)
-            return found.but() if found else None
+            return found.copy() if found else None
 
     def runs(
-        self, *, task: str | None = None, states: Iterable[str] | None = None, limit: int | None = 20
+        self,
+        *,
+        task: str | None = None,
+        schedule: str | None = None,
+        states: Iterable[str] | None = None,
+        limit: int | None = 20,
     ) -> list[Run]:
-        every = (*ACTIVE, *ENDED, *NEVER_STARTED)
-        found = self._select(states=every if states is None else states, task=task)
-        return found[::-1][:limit]
+        wanted = (*ACTIVE, *ENDED, *NEVER_STARTED) if states is None else {*states}
+        with self._transaction:
+            found = self._newest_first(task, wanted)
+            of_schedule = (run for run in found if schedule in (None, run.schedule))
+            return [run.copy() for run in islice(of_schedule, limit)]
+
+    def _newest_first(self, task: str | None, states: Collection[str]) -> Iterator[Run]:
+        """Yield the Runs themselves, as long as somebody asks for more."""
+        if task is None:
+            ids = [self._runs.in_state(state) for state in states]
+        else:
+            ids = [self._runs.of_task((task, kind)) for kind in KINDS]
+        found = self._runs.each(merge(*map(reversed, ids), reverse=True))
+        return (run for run in found if run.state in states)
 
     def last_runs(self) -> dict[str, Run]:
-        return {run.schedule: run for run in self._select(states=(RUNNING, *ENDED))}
+        with self._transaction:
+            started = self._runs.started_of
+            newest = self._runs.each(started(name)[-1] for name in started.groups())
+            return {run.schedule: run.copy() for run in newest}
 
     def prune(self, task: str, *, keep: int, since: datetime, limit: int = 1000) -> list[str]:
         doomed: list[str] = []
         with self._transaction:
-            for states in (ENDED, NEVER_STARTED):
-                newest_first = self._select(states=states, task=task)[::-1]
-                too_many = newest_first[keep:]
-                too_old = [run for run in newest_first[:keep] if (run.finished_at or run.queued_at) < since]
-                doomed.extend(run.id for run in (too_old + too_many)[::-1])
+            for kind in (ENDED, NEVER_STARTED):
+                ids = self._runs.of_task((task, kind))
+                cut = max(len(ids) - keep, 0)
+                newest = self._runs.each(ids[cut:])
+                doomed += ids[:cut]
+                doomed += [run.id for run in newest if (run.finished_at or run.queued_at) < since]
             del doomed[limit:]
             for run_id in doomed:
                 self._put(self._runs, run_id, None)
@@ -279,6 +357,24 @@ class MemoryStore(Store):
     def known_runs(self, ids: Iterable[str]) -> set[str]:
         with self._transaction:
             return {run_id for run_id in ids if run_id in self._runs}
+
+    # -- Actions ---------------------------------------------------------------------------
+
+    def add_action(self, action: Action) -> None:
+        with self._transaction:
+            self._put(self._actions, action.id, action.copy())
+
+    def actions(self, *, schedule: str | None = None, limit: int | None = 20) -> list[Action]:
+        with self._transaction:
+            places = self._actions.in_time() if schedule is None else self._actions.of_schedule(schedule)
+            newest = self._actions.each(place[-1] for place in islice(reversed(places), limit))
+            return [action.copy() for action in newest]
+
+    def prune_actions(self, since: datetime) -> None:
+        with self._transaction:
+            places = self._actions.in_time()
+            for *_, action_id in places[: bisect_left(places, since, key=_moment)]:
+                self._put(self._actions, action_id, None)
 
     # -- Notes -----------------------------------------------------------------------------
 
@@ -291,30 +387,44 @@ class MemoryStore(Store):
             self._put(self._notes, key, text)
 
 
+def _moment(place: tuple[datetime, Any]) -> datetime:
+    return place[0]
+
+
+@lru_cache(maxsize=1000)
+def _max_instances(policy: str) -> int:
+    """Return what a policy says of it: a queue is looked through often, and its policies are few."""
+    return Policy.from_text(policy).max_instances
+
+
 class _Transaction:
-    """One lock for all; the outermost ``with`` undoes its journal when it is left by an exception."""
+    """One lock for all; the outermost ``with`` undoes its journal when it is left by an exception.
+
+    In the main thread Ctrl-C waits for its end.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.depth = 0
-        self.journal: list[tuple[dict[str, Any], str, Any]] = []
+        self.journal: list[tuple[Table[Any], str, Any, Any]] = []
 
     def __enter__(self) -> None:
+        uninterrupted.__enter__()
         self.lock.acquire()
         self.depth += 1
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self.depth -= 1
-        if not self.depth:
-            if kind is not None:
-                for table, key, value in reversed(self.journal):
-                    _assign(table, key, value)
-            self.journal.clear()
-        self.lock.release()
+        try:
+            self._settle(is_undone=kind is not None)
+        finally:
+            self.depth -= 1
+            self.lock.release()
+            uninterrupted.__exit__()
 
-
-def _assign(table: dict[str, Any], key: str, value: Any) -> None:
-    if value is None:
-        table.pop(key, None)
-    else:
-        table[key] = value
+    def _settle(self, *, is_undone: bool) -> None:
+        if self.depth > 1:
+            return
+        if is_undone:
+            for table, key, old, new in reversed(self.journal):
+                table.restore(key, old, new)
+        self.journal.clear()

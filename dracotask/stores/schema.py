@@ -9,7 +9,9 @@ SCHEMA = (
         task TEXT NOT NULL,
         declared INTEGER NOT NULL,
         "trigger" TEXT,
+        "override" TEXT,
         arguments TEXT NOT NULL,
+        parameters TEXT,
         policy TEXT NOT NULL,
         description TEXT NOT NULL,
         source TEXT NOT NULL,
@@ -19,11 +21,15 @@ SCHEMA = (
         held_by TEXT,
         held_why TEXT,
         held_until TEXT,
+        skip_until TEXT,
+        skip_why TEXT,
         vanished_at TEXT,
         demand TEXT,
         rev INTEGER NOT NULL
     )""",
     "CREATE INDEX schedules_next ON schedules (next_fire_time)",
+    # Few are held until some moment; a claim of another has nothing to write here.
+    "CREATE INDEX schedules_held ON schedules (held_until) WHERE held_until IS NOT NULL",
     """CREATE TABLE runs (
         id TEXT NOT NULL PRIMARY KEY,
         schedule TEXT NOT NULL,
@@ -43,21 +49,40 @@ SCHEMA = (
         token TEXT,
         policy TEXT NOT NULL,
         arguments TEXT NOT NULL,
+        "exclusive" TEXT,
+        despite_hold INTEGER NOT NULL,
         exit_code INTEGER,
         summary TEXT,
         error TEXT,
         cpu_seconds REAL,
         peak_memory INTEGER,
         output_bytes INTEGER,
+        progress_done REAL,
+        progress_total REAL,
+        progress_note TEXT,
         stop_at TEXT,
         stop_by TEXT,
         stop_why TEXT,
+        stop_grace REAL,
         rev INTEGER NOT NULL
     )""",
     # NULLs differ from each other, so Runs on demand do not meet here.
     "CREATE UNIQUE INDEX runs_fire_time ON runs (schedule, fire_time)",
-    "CREATE INDEX runs_state ON runs (state, id)",
-    # For what is active of a task, however long its history is.
-    "CREATE INDEX runs_task ON runs (task, state, id)",
-    "CREATE TABLE notes (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL)",
+    # For the queue and what is at work. The schedule stands here too, so that to find what is active of one, and to
+    # count, takes no look at other rows: one more index would cost each run more than this saves.
+    "CREATE INDEX runs_state ON runs (state, id, schedule)",
+    # For the history of a task, newest first.
+    "CREATE INDEX runs_task ON runs (task, id)",
+    """CREATE TABLE actions (
+        id TEXT NOT NULL PRIMARY KEY,
+        "at" TEXT NOT NULL,
+        schedule TEXT NOT NULL,
+        rev INTEGER NOT NULL,
+        verb TEXT NOT NULL,
+        "by" TEXT NOT NULL,
+        why TEXT,
+        details TEXT NOT NULL
+    )""",
+    "CREATE INDEX actions_schedule ON actions (schedule, rev)",
+    'CREATE TABLE notes ("key" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL)',
 )

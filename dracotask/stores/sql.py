@@ -17,11 +17,12 @@ from ..model import (
     RUNNING,
     SKIPPED,
     STOPPED,
+    Action,
     Policy,
     Run,
     Schedule,
 )
-from .base import Store, demanded_run, gap_row
+from .base import HOLD_NOTE, Store, demanded_run, gap_row
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,13 +33,35 @@ if TYPE_CHECKING:
     from ..model import Claim, Gap, Outcome, Value
 
 #: The version of the tables (in :mod:`.schema`); a store of another version is let alone.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _IN_FORCE = "held_at IS NULL AND vanished_at IS NULL AND next_fire_time IS NOT NULL"
+_HOLD_ENDS = "held_until IS NOT NULL AND held_at IS NOT NULL AND vanished_at IS NULL"
+_SITE_IS_HELD = f"EXISTS (SELECT 1 FROM notes WHERE \"key\" = '{HOLD_NOTE}')"
+
+#: Spelt so that no index on the schedule is thought of: its history may be long, and those that are active are few.
+_OF_SCHEDULE = "schedule || '' = ?"
+
+#: What has to be so for a Run to begin; the values are of :func:`_beginning`.
+_MAY_BEGIN = (
+    f"(? = 1 OR NOT {_SITE_IS_HELD}"
+    " AND NOT EXISTS (SELECT 1 FROM schedules WHERE name = ? AND held_at IS NOT NULL))"
+    f" AND (SELECT COUNT(*) FROM runs AS others WHERE others.state = ? AND others.{_OF_SCHEDULE}) < ?"
+    ' AND NOT EXISTS (SELECT 1 FROM runs AS others WHERE others.state = ? AND others."exclusive" = ?)'
+)
+
+
+def _beginning(run: Run, limit: int) -> tuple[Any, ...]:
+    # (A Run without an exclusive name hands in NULL, which is equal to nothing.)
+    return (int(bool(run.despite_hold)), run.schedule, RUNNING, run.schedule, limit, RUNNING, run.exclusive)
 
 
 def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
+
+
+def _assigned(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}" = ?' for name in names)
 
 
 def _marks(values: Sequence[object]) -> str:
@@ -47,25 +70,32 @@ def _marks(values: Sequence[object]) -> str:
 
 _SCHEDULE = _quoted(Schedule.__slots__)
 _RUN = _quoted(Run.__slots__)
+_ACTION = _quoted(Action.__slots__)
 _TIMES = frozenset(
     name for kind in (Schedule, Run) for name in kind.__slots__ if name.endswith(("_at", "_time", "_from", "_until"))
-) | {"watermark"}
+) | {"watermark", "at"}
+#: No database agrees with another on what true is.
+_FLAGS = frozenset(("declared", "despite_hold"))
 
 
 def _encode(value: Value) -> list[Any]:
-    return [
-        to_text(part) if name in _TIMES and part is not None else part
-        for name, part in ((name, getattr(value, name)) for name in value.__slots__)
-    ]
+    return [_written(name, getattr(value, name)) for name in value.__slots__]
+
+
+def _written(name: str, part: Any) -> Any:
+    if name in _FLAGS:
+        return int(bool(part))
+    return to_text(part) if name in _TIMES and part is not None else part
 
 
 def _decode(kind: type[Any], row: Sequence[Any]) -> Any:
-    return kind(
-        **{
-            name: from_text(part) if name in _TIMES and part is not None else part
-            for name, part in zip(kind.__slots__, row, strict=True)
-        }
-    )
+    return kind(**{name: _read(name, part) for name, part in zip(kind.__slots__, row, strict=True)})
+
+
+def _read(name: str, part: Any) -> Any:
+    if name in _FLAGS:
+        return bool(part)
+    return from_text(part) if name in _TIMES and part is not None else part
 
 
 class SQLStore(Store):
@@ -83,10 +113,7 @@ class SQLStore(Store):
 
     def _schedules(self, rest: str, values: Sequence[Any] = ()) -> list[Schedule]:
         rows = self._execute(f"SELECT {_SCHEDULE} FROM schedules {rest}", values).fetchall()
-        found = [_decode(Schedule, row) for row in rows]
-        for schedule in found:
-            schedule.declared = bool(schedule.declared)
-        return found
+        return [_decode(Schedule, row) for row in rows]
 
     def schedules(self) -> list[Schedule]:
         return self._schedules("ORDER BY position")
@@ -97,33 +124,48 @@ class SQLStore(Store):
 
     def due(self, now: datetime) -> list[Schedule]:
         return self._schedules(
-            f"WHERE {_IN_FORCE} AND next_fire_time <= ? ORDER BY next_fire_time, position", (to_text(now),)
+            f"WHERE {_IN_FORCE} AND next_fire_time <= ? AND NOT {_SITE_IS_HELD} ORDER BY next_fire_time, position",
+            (to_text(now),),
         )
 
     def next_fire_time(self) -> datetime | None:
-        row = self._execute(f"SELECT MIN(next_fire_time) FROM schedules WHERE {_IN_FORCE}").fetchone()
-        return from_text(row[0]) if row[0] else None
+        firsts = self._execute(
+            f"SELECT (SELECT MIN(next_fire_time) FROM schedules WHERE {_IN_FORCE}),"
+            f" (SELECT MIN(held_until) FROM schedules WHERE {_HOLD_ENDS}) WHERE NOT {_SITE_IS_HELD}"
+        ).fetchone()
+        return min((from_text(first) for first in firsts or () if first), default=None)
+
+    def holds_over(self, now: datetime) -> list[Schedule]:
+        return self._schedules(
+            f"WHERE {_HOLD_ENDS} AND held_until <= ? ORDER BY held_until, position", (to_text(now),)
+        )
 
     def ahead_of(self, moment: datetime) -> list[Schedule]:
         return self._schedules("WHERE watermark > ? ORDER BY position", (to_text(moment),))
 
     def put_schedule(self, schedule: Schedule) -> bool:
-        values = _encode(schedule.but(declared=int(schedule.declared), rev=schedule.rev + 1))
-        if schedule.rev:
-            assignments = ", ".join(f'"{name}" = ?' for name in Schedule.__slots__)
-            return self._change(
-                f"UPDATE schedules SET {assignments} WHERE name = ? AND rev = ?",
-                (*values, schedule.name, schedule.rev),
-            )
+        if not schedule.rev:
+            return self._insert_schedule(schedule)
+        return self._change(
+            f"UPDATE schedules SET {_assigned(Schedule.__slots__)} WHERE name = ? AND rev = ?",
+            (*_encode(schedule.but(rev=schedule.rev + 1)), schedule.name, schedule.rev),
+        )
+
+    def _insert_schedule(self, schedule: Schedule) -> bool:
         with self.transaction():
             if self.schedule(schedule.name):
                 return False
-            (position,) = self._execute("SELECT COALESCE(MAX(position), 0) + 1 FROM schedules").fetchone()
-            self._execute(
-                f"INSERT INTO schedules (position, {_SCHEDULE}) VALUES (?, {_marks(values)})",
-                (position, *values),
-            )
+            position, rev = self._execute(
+                "SELECT (SELECT COALESCE(MAX(position), 0) + 1 FROM schedules),"
+                " (SELECT COALESCE(MAX(rev), 0) + 1 FROM actions WHERE schedule = ?)",
+                (schedule.name,),
+            ).fetchone()
+            values = (position, *_encode(schedule.but(rev=rev)))
+            self._execute(f"INSERT INTO schedules (position, {_SCHEDULE}) VALUES ({_marks(values)})", values)
         return True
+
+    def remove_schedule(self, schedule: Schedule) -> bool:
+        return self._change("DELETE FROM schedules WHERE name = ? AND rev = ?", (schedule.name, schedule.rev))
 
     def claim(self, schedule: Schedule, claim: Claim, run: Run | None, now: datetime) -> bool:
         with self.transaction():
@@ -163,7 +205,7 @@ class SQLStore(Store):
 
     def demand(self, name: str, run: Run) -> Run | None:
         with self.transaction():
-            if self.active(run.task) and self._change(
+            if self.active(name) and self._change(
                 "UPDATE schedules SET demand = ?, rev = rev + 1 WHERE name = ?",
                 (run.requested_by or run.origin, name),
             ):
@@ -184,26 +226,34 @@ class SQLStore(Store):
         values = _encode(run)
         self._execute(f"INSERT INTO runs ({_RUN}) VALUES ({_marks(values)})", values)
 
-    def active(self, task: str) -> list[Run]:
-        return self._runs("WHERE task = ? AND state IN (?, ?) ORDER BY id", (task, *ACTIVE))
+    def active(self, schedule: str) -> list[Run]:
+        return self._runs(f"WHERE state IN (?, ?) AND {_OF_SCHEDULE} ORDER BY id", (*ACTIVE, schedule))
 
     def queued(self, limit: int) -> list[Run]:
         found: list[Run] = []
+        query = (
+            f"WHERE state = ? AND (despite_hold = 1 OR NOT {_SITE_IS_HELD}"
+            " AND NOT EXISTS (SELECT 1 FROM schedules WHERE name = runs.schedule AND held_at IS NOT NULL)) ORDER BY id"
+        )
         with self.transaction():
-            at_work: dict[str, int] = dict(
-                self._execute("SELECT task, COUNT(*) FROM runs WHERE state = ? GROUP BY task", (RUNNING,))
-            )
-            query = (
-                "WHERE state = ? AND schedule NOT IN (SELECT name FROM schedules WHERE held_at IS NOT NULL)"
-                " ORDER BY id"
-            )
+            at_work, names = self._at_work()
             for run in self._each_run(query, (QUEUED,)):
                 if len(found) >= limit:
                     break
-                if at_work.get(run.task, 0) < Policy.from_text(run.policy).max_instances:
-                    at_work[run.task] = at_work.get(run.task, 0) + 1
+                has_room = at_work.get(run.schedule, 0) < Policy.from_text(run.policy).max_instances
+                if has_room and (run.exclusive is None or run.exclusive not in names):
+                    at_work[run.schedule] = at_work.get(run.schedule, 0) + 1
+                    names.add(run.exclusive)
                     found.append(run)
         return found
+
+    def _at_work(self) -> tuple[dict[str, int], set[str | None]]:
+        """Return how many Runs of each Schedule are at work, and the exclusive names that are."""
+        rows = self._execute('SELECT schedule, "exclusive" FROM runs WHERE state = ?', (RUNNING,)).fetchall()
+        counts: dict[str, int] = {}
+        for schedule, _ in rows:
+            counts[schedule] = counts.get(schedule, 0) + 1
+        return counts, {name for _, name in rows}
 
     def running(self) -> list[Run]:
         return self._runs("WHERE state = ? ORDER BY id", (RUNNING,))
@@ -213,24 +263,17 @@ class SQLStore(Store):
         with self.transaction():
             self._execute(
                 "UPDATE runs SET state = ?, token = ?, host = ?, pid = ?, started_at = ?,"
-                " attempt = attempt + 1, rev = rev + 1 WHERE id = ? AND state = ? AND rev = ?"
-                " AND NOT EXISTS (SELECT 1 FROM schedules WHERE name = ? AND held_at IS NOT NULL)"
-                " AND (SELECT COUNT(*) FROM runs AS others WHERE others.task = ? AND others.state = ?) < ?",
+                f" attempt = attempt + 1, rev = rev + 1 WHERE id = ? AND state = ? AND rev = ? AND {_MAY_BEGIN}",
                 (
                     RUNNING, token, host, pid, to_text(now), run.id, QUEUED, run.rev,
-                    run.schedule, run.task, RUNNING, limit,
+                    *_beginning(run, limit),
                 ),
-            )
+            )  # fmt: skip
             return self.run(run.id)
 
     def begin(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run:
         with self.transaction():
-            held, running = self._execute(
-                "SELECT (SELECT COUNT(*) FROM schedules WHERE name = ? AND held_at IS NOT NULL),"
-                " (SELECT COUNT(*) FROM runs WHERE task = ? AND state = ?)",
-                (run.schedule, run.task, RUNNING),
-            ).fetchone()
-            if not held and running < limit:
+            if self._execute(f"SELECT 1 WHERE {_MAY_BEGIN}", _beginning(run, limit)).fetchone():
                 run = run.but(state=RUNNING, token=token, host=host, pid=pid, started_at=now, attempt=1)
             self.add_run(run)
         return run
@@ -242,22 +285,28 @@ class SQLStore(Store):
             (QUEUED, run.id, RUNNING, run.token),
         )
 
-    def finish(self, run: Run, outcome: Outcome) -> bool:
+    def finish(self, run: Run, outcome: Outcome) -> list[Run] | None:
         with self.transaction():
-            assignments = ", ".join(f"{name} = ?" for name in outcome.__slots__)
             written = self._change(
-                f"UPDATE runs SET {assignments}, rev = rev + 1 WHERE id = ? AND state = ? AND token = ?",
+                f"UPDATE runs SET {_assigned(outcome.__slots__)}, rev = rev + 1"
+                " WHERE id = ? AND state = ? AND token = ?",
                 (*_encode(outcome), run.id, RUNNING, run.token),
             )
-            if written:
-                self._answer_demand(run, outcome.finished_at)
-        return written
+            return self._answer_demand(run.schedule, outcome.finished_at) if written else None
 
-    def _answer_demand(self, run: Run, now: datetime) -> None:
-        """Turn a demand that came while the Run was active into the next Run."""
-        schedule = self.schedule(run.schedule)
-        if schedule and schedule.demand and self.put_schedule(schedule.but(demand=None)):
-            self.add_run(demanded_run(schedule, now))
+    def _answer_demand(self, name: str, now: datetime) -> list[Run]:
+        """Turn a demand that came while a Run was active into the next Run, and return it."""
+        schedule = self.schedule(name)
+        if schedule is None or not schedule.demand:
+            return []
+        run = demanded_run(schedule, now)
+        self.put_schedule(schedule.but(demand=None))
+        self.add_run(run)
+        return [run]
+
+    def _answer_if_idle(self, name: str, now: datetime) -> None:
+        if not self.active(name):
+            self._answer_demand(name, now)
 
     def skip(self, run: Run, reason: str, now: datetime) -> bool:
         with self.transaction():
@@ -266,39 +315,54 @@ class SQLStore(Store):
                 " WHERE id = ? AND state = ? AND rev = ?",
                 (SKIPPED, reason, to_text(now), run.id, QUEUED, run.rev),
             )
-            if skipped and not self.active(run.task):
-                self._answer_demand(run, now)
+            if skipped:
+                self._answer_if_idle(run.schedule, now)
         return skipped
 
-    def request_stop(self, run_id: str, *, by: str, why: str | None, now: datetime) -> Run | None:
-        marks = (to_text(now), by, why)
+    def report_progress(self, run: Run, done: float, total: float | None, note: str | None) -> None:
+        self._execute(
+            "UPDATE runs SET progress_done = ?, progress_total = ?, progress_note = ?"
+            " WHERE id = ? AND state = ? AND token = ?",
+            (done, total, note, run.id, RUNNING, run.token),
+        )
+
+    def request_stop(
+        self, run_id: str, *, by: str, why: str | None, now: datetime, grace: float | None = None
+    ) -> Run | None:
+        marked = "stop_at = ?, stop_by = ?, stop_why = ?, stop_grace = ?, rev = rev + 1 WHERE id = ? AND state = ?"
+        marks = (to_text(now), by, why, grace, run_id)
         with self.transaction():
             dequeued = self._change(
-                "UPDATE runs SET state = ?, finished_at = ?, error = ?, stop_at = ?, stop_by = ?, stop_why = ?,"
-                " rev = rev + 1 WHERE id = ? AND state = ?",
-                (STOPPED, marks[0], f"stopped by {by} before it began", *marks, run_id, QUEUED),
+                f"UPDATE runs SET state = ?, finished_at = ?, error = ?, {marked}",
+                (STOPPED, to_text(now), f"stopped by {by} before it began", *marks, QUEUED),
             )
-            marked = not dequeued and self._change(
-                "UPDATE runs SET stop_at = ?, stop_by = ?, stop_why = ?, rev = rev + 1 WHERE id = ? AND state = ?",
-                (*marks, run_id, RUNNING),
-            )
-            run = self.run(run_id) if dequeued or marked else None
-            if run and dequeued and not self.active(run.task):
-                self._answer_demand(run, now)
-        return run
+            if not dequeued and not self._change(f"UPDATE runs SET {marked}", (*marks, RUNNING)):
+                return None
+            run = self.run(run_id)
+            if run and dequeued:
+                self._answer_if_idle(run.schedule, now)
+            return run
 
     def run(self, run_id: str) -> Run | None:
         found = self._runs("WHERE id = ?", (run_id,))
         return found[0] if found else None
 
     def runs(
-        self, *, task: str | None = None, states: Iterable[str] | None = None, limit: int | None = 20
+        self,
+        *,
+        task: str | None = None,
+        schedule: str | None = None,
+        states: Iterable[str] | None = None,
+        limit: int | None = 20,
     ) -> list[Run]:
         conditions = ["1 = 1"]
         values: list[Any] = []
         if task is not None:
             conditions.append("task = ?")
             values.append(task)
+        if schedule is not None:
+            conditions.append(_OF_SCHEDULE)
+            values.append(schedule)
         if states is not None:
             wanted = tuple(states)
             conditions.append(f"state IN ({_marks(wanted)})")
@@ -333,14 +397,35 @@ class SQLStore(Store):
     def known_runs(self, ids: Iterable[str]) -> set[str]:
         return {run_id for run_id in ids if self._execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone()}
 
+    # -- Actions ---------------------------------------------------------------------------
+
+    def add_action(self, action: Action) -> None:
+        values = _encode(action)
+        self._execute(f"INSERT INTO actions ({_ACTION}) VALUES ({_marks(values)})", values)
+
+    def actions(self, *, schedule: str | None = None, limit: int | None = 20) -> list[Action]:
+        values: list[Any] = []
+        # In one Schedule revisions tell the order, however clocks went; between two they mean nothing.
+        rest = 'ORDER BY "at" DESC, rev DESC, id DESC'
+        if schedule is not None:
+            rest = 'WHERE schedule = ? ORDER BY rev DESC, "at" DESC, id DESC'
+            values.append(schedule)
+        if limit is not None:
+            rest += " LIMIT ?"
+            values.append(limit)
+        return [_decode(Action, row) for row in self._execute(f"SELECT {_ACTION} FROM actions {rest}", values)]
+
+    def prune_actions(self, since: datetime) -> None:
+        self._execute('DELETE FROM actions WHERE "at" < ?', (to_text(since),))
+
     # -- Notes -----------------------------------------------------------------------------
 
     def note(self, key: str) -> str | None:
-        row = self._execute("SELECT value FROM notes WHERE key = ?", (key,)).fetchone()
+        row = self._execute('SELECT "value" FROM notes WHERE "key" = ?', (key,)).fetchone()
         return str(row[0]) if row else None
 
     def put_note(self, key: str, text: str | None) -> None:
         with self.transaction():
-            self._execute("DELETE FROM notes WHERE key = ?", (key,))
+            self._execute('DELETE FROM notes WHERE "key" = ?', (key,))
             if text is not None:
-                self._execute("INSERT INTO notes (key, value) VALUES (?, ?)", (key, text))
+                self._execute('INSERT INTO notes ("key", "value") VALUES (?, ?)', (key, text))

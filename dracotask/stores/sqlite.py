@@ -93,6 +93,11 @@ class SQLiteStore(SQLStore):
             _LEFT_OPEN.append(self._connection)
             self._connection = None
 
+    def wait_at_most(self, seconds: float | None) -> None:
+        patience = self.patience if seconds is None else seconds
+        if self._connection is not None:
+            self._connection.execute(f"PRAGMA busy_timeout = {patience * 1000:.0f}")
+
     def _connect(self) -> None:
         try:
             self._connection = _connect(self.path, self.patience)
