@@ -56,6 +56,11 @@ def from_text(text: str) -> datetime:
     return as_utc(datetime.fromisoformat(text))
 
 
+def is_within(span: timedelta, since: str, now: datetime) -> bool:
+    """Tell whether ``now`` lies within ``span`` of a written moment; one that is in the future was a wrong clock's."""
+    return timedelta() <= now - from_text(since) < span
+
+
 def rfc3339(moment: datetime) -> str:
     """Return the moment as ``2026-11-21T04:00:00Z``, with a fraction only if it has one."""
     return as_utc(moment).isoformat().removesuffix("+00:00") + "Z"
@@ -77,6 +82,21 @@ def parse_duration(value: str | float | timedelta) -> timedelta:
     if duration < timedelta():
         raise ValueError(f"{value!r:.60} is negative: a length of time is not.")
     return duration
+
+
+def moment_of(value: str | float | timedelta | datetime, now: datetime) -> datetime:
+    """Return a moment that was said as such, or as a length of time from ``now``: ``2h``, 90, ``2027-01-01T00:00Z``.
+
+    :raises ValueError: it is neither, or naive.
+    """
+    if isinstance(value, datetime):
+        return as_utc(value)
+    if isinstance(value, str) and "-" in value[1:]:
+        return from_text(value)
+    try:
+        return now + parse_duration(value)
+    except OverflowError:
+        raise ValueError(f"{value!r:.60} from now is beyond the years there are.") from None
 
 
 def format_duration(duration: timedelta) -> str:

@@ -28,7 +28,19 @@ class TaskNotFound(DracotaskError, LookupError):
 
     def __init__(self, name: str, task_file: str, known: list[str]) -> None:
         self.name, self.task_file, self.known = name, task_file, known
-        super().__init__(f"no task {name!r} in {task_file}.{suggestion(name, known)}")
+        super().__init__(f"no task {name!r:.100} in {task_file}.{suggestion(name[:100], known)}")
+
+
+class ScheduleNotFound(DracotaskError, LookupError):
+    """Raised when there is no Schedule of that name; knows the names there are."""
+
+    def __init__(self, name: str, known: list[str], *, kind: str = "schedule") -> None:
+        self.name, self.known = name, known
+        super().__init__(f"no {kind} {name!r:.100}.{suggestion(name[:100], known)}")
+
+
+class ControlError(DracotaskError, ValueError):
+    """Raised when a schedule cannot be steered as it was asked; the message says why, and what can be done."""
 
 
 class RunNotFound(DracotaskError, LookupError):

@@ -32,6 +32,9 @@ def plan(schedule: Schedule, trigger: Trigger, now: datetime, *, busy: str | Non
     first = schedule.next_fire_time
     if first is None or first > now:
         return None
+    if schedule.skip_until and first <= schedule.skip_until:
+        skipped = latest_until(trigger, first, min(now, schedule.skip_until))
+        return _claim(trigger, skipped, gap=_gap(trigger, first, skipped, schedule.skip_why or "skipped"))
     latest = latest_until(trigger, first, now)
     if busy:
         return _claim(trigger, latest, gap=_gap(trigger, first, latest, busy))

@@ -1,315 +1,348 @@
-"""Scheduler: what is due, what becomes of it, and what is left lying about. It never executes."""
+"""Scheduler: what a program can say to schedules while they run.
+
+    Scheduler("/srv/shop").hold("NightlyReport", until="2h", why="the database moves")
+
+speaks to a site: each word is one transaction of its store, and in force with it for every worker, host and restart.
+Its Runs are processes, started by the site's ticks.
+
+    scheduler = Scheduler()
+    scheduler.add(sweep_sessions, every="1m")
+    scheduler.start()
+
+has schedules in this process's memory and does the work in its threads, for what must see the application's own
+memory. It forgets with the process, and each process has its own.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from typing import overload
 
-from .clock import from_text, in_words, timedelta, to_text
-from .errors import BadTrigger
-from .model import (
-    MISSED,
-    RUNNING,
-    SKIPPED,
-    Claim,
-    Policy,
-    Run,
-    Schedule,
-    new_run,
-)
-from .planning import CLOCK_PATIENCE, first_after, missed_while, plan
-from .run.outcome import from_lines, lost
-from .run.supervisor import FILES_NOTE, PROBLEM_NOTE, hold_run_lock, release_run_lock
-from .state import is_locked
+from .clock import moment_of, parse_duration, utc_now
+from .model import OMITTED
+from .rules import rule_of
+from .triggers import parse_trigger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime, timedelta
+    from typing import Any, Self
 
-    from .model import Declaration, Outcome
-    from .run.load import Loaded
-    from .state import State
-    from .stores.base import Store
+    from .homes.base import Home
+    from .model import Action, Run, Schedule
+    from .task import Task
     from .triggers.base import Trigger
 
-#: A name or file that is gone counts only after so long: editors and git take a file away for an instant.
-GONE_PATIENCE = timedelta(seconds=2)
+#: How many Runs of a program's own Scheduler are at work at once, unless it says otherwise.
+MAX_RUNNING = 8
 
-#: How long a Schedule waits whose trigger cannot be read: its zone is gone, or an older dracotask is back.
-PUT_OFF = timedelta(hours=1)
-
-#: How often old history is cleared away.
-PRUNE_EVERY = timedelta(hours=1)
-
-#: So many days are for ever: history is kept no longer, and no arithmetic leaves the years there are.
-MOST_DAYS = 36_500
-
-#: The note that holds what the site owner should know of the time zone.
-WARNING_NOTE = "warning"
-
-_GONE_NOTE, _PRUNED_NOTE = "gone_since", "pruned_at"
+#: How long (seconds) stop() waits for what is at work.
+STOP_PATIENCE = 5.0
 
 
 class Scheduler:
-    """The brain of a tick, over one open store."""
+    """The schedules of a site, or of this program.
 
-    def __init__(self, state: State, store: Store) -> None:
-        self.state, self.store = state, store
+    It may be used from any thread, and after a fork. In a child that was forked, a program's own is not running: it has
+    the schedules as they were, and :meth:`start` there begins anew.
 
-    # -- Claim -----------------------------------------------------------------------------
+    :param docroot: the site's folder; None for schedules of this program.
+    :param by: who speaks, in words, for the record; the program's name by default.
+    :param max_running: of this program: how many Runs are at work at most. (The rest is for a program too: a site has
+        all that in dracotask.toml.)
+    :param on_error: called with the Run and the exception when one has failed, which is logged in any case, with its
+        traceback, by ``dracotask.scheduler``.
+    :param timezone: the zone of cron rules, an IANA name; the server's by default.
+    :param clock: tells the time, for tests.
+    :raises DocrootNotFound: ``docroot`` is not a folder.
+    """
 
-    def claim_due(self, now: datetime, origin: str) -> int:
-        """Claim everything due, in one durable transaction; return how many Runs came of it."""
-        claimed = 0
-        with self.store.transaction():
-            for schedule in self.store.due(now):
-                try:
-                    claimed += self._claim(schedule, now, origin)
-                except BadTrigger as error:
-                    self._put_off(schedule, now, error)
-            self._free_stranded(now)
-        return claimed
+    def __init__(
+        self,
+        docroot: str | os.PathLike[str] | None = None,
+        *,
+        by: str | None = None,
+        max_running: int | None = None,
+        on_error: Callable[[Run, BaseException], object] | None = None,
+        timezone: str | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        speaker = by or os.path.basename(sys.argv[0] if sys.argv else "") or "a program"
+        if docroot is None:
+            self._home = _program_home(speaker, max_running, on_error, timezone, clock)
+        elif max_running is not None or on_error is not None or timezone is not None:
+            raise TypeError(f"max_running, on_error and timezone of {docroot} stand in its dracotask.toml, not here.")
+        else:
+            self._home = _site_home(docroot, speaker)
 
-    def _put_off(self, schedule: Schedule, now: datetime, error: BadTrigger) -> None:
-        """Let a Schedule whose trigger cannot be read any more wait, so that it holds up no other."""
-        self.state.log(f"{schedule.name} waits {in_words(PUT_OFF.total_seconds())}: {error}")
-        self.store.put_schedule(schedule.but(next_fire_time=now + PUT_OFF))
+    # -- Life of a program's own scheduler -------------------------------------------------
 
-    def _claim(self, schedule: Schedule, now: datetime, origin: str) -> bool:
-        decided = plan(schedule, _trigger(schedule), now, busy=self.busy(schedule))
-        if decided is None:
-            return False
-        run = new_run(schedule, now, origin, fire_time=decided.fire_time) if decided.fire_time else None
-        return self.store.claim(schedule, decided, run, now) and run is not None
+    def start(self) -> None:
+        """Start to look and to run what is due; once more does no harm, nor does it after :meth:`stop`.
 
-    def busy(self, schedule: Schedule, *, but: str | None = None) -> str | None:
-        """Say why no further Run of the Task may begin, or None when one may.
+        What is queued and what came due meanwhile is done at once, each schedule once.
 
-        :param but: the id of a Run that does not count.
+        :raises ControlError: it is a site's, whose ticks start by themselves.
         """
-        active = [run for run in self.store.active(schedule.task) if run.id != but]
-        if len(active) < Policy.from_text(schedule.policy).max_instances:
-            return None
-        first = active[0]
-        if first.state == RUNNING and first.started_at:
-            return f"still running since {first.started_at:%H:%M:%S} UTC"
-        return f"still queued since {first.queued_at:%H:%M:%S} UTC"
+        self._home.start()
 
-    def _free_stranded(self, now: datetime) -> None:
-        """Set back the watermarks that a clock once wrong by hours or years has left in the future."""
-        for schedule in self.store.ahead_of(now + CLOCK_PATIENCE):
-            reason = f"the clock was set back from {schedule.watermark}; what is on record by then is passed over"
-            next_fire_time = self._first_after(schedule, now)
-            claim = Claim(next_fire_time=next_fire_time, watermark=now)
-            self.store.claim(schedule, claim, _note_row(schedule, now, reason), now)
-            self.state.log(f"{schedule.name}: {reason}.")
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started in this process; a site's always is."""
+        return self._home.is_running()
 
-    def _first_after(self, schedule: Schedule, now: datetime) -> datetime | None:
-        try:
-            return first_after(_parse(schedule.trigger), now, None)
-        except BadTrigger:
-            return now + PUT_OFF
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
-    # -- Sweep -----------------------------------------------------------------------------
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
 
-    def sweep(self, now: datetime) -> int:
-        """Record what dead supervisors could not; return how many Runs that were.
+    @overload
+    def stop(self, *, wait: str | float | timedelta = STOP_PATIENCE) -> list[str]: ...
 
-        The kernel lock decides: held means alive, however long it was stopped or swapped out.
+    @overload
+    def stop(self, name: str, *, why: str | None = None, grace: str | float | timedelta | None = None) -> list[Run]: ...
+
+    def stop(
+        self,
+        name: str = OMITTED,
+        *,
+        why: str | None = None,
+        grace: str | float | timedelta | None = None,
+        wait: str | float | timedelta = STOP_PATIENCE,
+    ) -> list[Run] | list[str]:
+        """Stop a Run, by its id, or all of a schedule; without a name, a program's own scheduler.
+
+        A thread cannot be ended from outside: there ``proceed()`` turns False, and the Run is ``stopped`` when it
+        returns. The process of a site's Run is asked politely and ended after its grace.
+
+        The scheduler itself starts nothing any more, asks all that is at work to stop, and waits. The schedules stay,
+        for another :meth:`start`.
+
+        :param grace: how long a site's Run has to come to an end; None for its policy's.
+        :param wait: how long to wait for what is at work; 0 for not at all.
+        :return: the Runs that were asked; of the scheduler itself, the names of the schedules still at work.
+        :raises ScheduleNotFound: there is no such schedule or Run.
         """
-        return sum(self._sweep(run, now) for run in self.store.running())
+        if name is OMITTED:
+            return self._home.stop(parse_duration(wait).total_seconds())
+        seconds = None if grace is None else parse_duration(grace).total_seconds()
+        with self._home.control() as control:
+            asked = control.stop(name, self._home.now(), why=why, grace=seconds)
+        self._home.stop_runs(asked)
+        return asked
 
-    def _sweep(self, run: Run, now: datetime) -> bool:
-        if is_locked(self.state.run_lock(run.id)):
-            return False
-        held = hold_run_lock(self.state, run.id)
-        if held is None:
-            return False
-        outcome = self._left_outcome(run, held) or lost(now, "its supervisor died: killed, or the host went down")
-        written = self.store.finish(run, outcome)
-        if written:
-            self.state.log(f"Run {run.id} of {run.task}: {outcome.state}, {outcome.error or 'found in its lock file'}.")
-        release_run_lock(self.state, run.id, held)
-        return written
+    # -- Schedules that come and go --------------------------------------------------------
 
-    def _left_outcome(self, run: Run, held: int) -> Outcome | None:
-        text = os.pread(held, 1 << 16, 0).decode("utf-8", "replace")
-        return from_lines(text, run)
+    def add(
+        self,
+        task: str | Callable[..., Any] | type[Task] | Task,
+        minute: Any = OMITTED,
+        hour: Any = OMITTED,
+        dow: Any = OMITTED,
+        *,
+        cron: str = OMITTED,
+        every: str | float | timedelta = OMITTED,
+        at: str | datetime = OMITTED,
+        trigger: Trigger | str | None = OMITTED,
+        name: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        replace: bool = False,
+        why: str | None = None,
+    ) -> Schedule:
+        """Add a schedule, with a rule as in ``Task.schedule()``. Without one it runs on demand only.
 
-    # -- Load ------------------------------------------------------------------------------
+        A program's own schedule whose rule is over is forgotten when its last Run has ended, or within a minute when
+        that was skipped; its history is not.
 
-    def must_load(self, is_current: bool, now: datetime) -> bool:
-        """Tell whether the task file is to be loaded: it changed, never was, or lacked something just now."""
-        gone_since = self.store.note(_GONE_NOTE)
-        return not is_current or (gone_since is not None and not _is_within(GONE_PATIENCE, gone_since, now))
+        :param task: of a site, the name of a Task; of a program a callable, a Task class (whose own rule counts when
+            none is given) or a Task. Each Run has a shallow copy of a Task, with its own ``current_run``.
+        :param trigger: a Trigger, or its text; None for on demand only.
+        :param name: unique; in a program that of the function or class by default, taken or not.
+        :param arguments: what ``run()``, or the callable, is handed by name; JSON has to know all of it.
+        :param replace: whether an added schedule of that name may be there, to be replaced, in a program with its
+            callable. What of it is at work goes on, and nothing new begins beside it. A hold stays, for it belongs to
+            the name.
+        :raises ScheduleNotFound: the site has no such Task.
+        :raises ControlError: the name is taken; the arguments do not fit; the rule never fires.
+        :raises BadTrigger: the rule makes no sense.
+        """
+        said = dict(minute=minute, hour=hour, dow=dow, cron=cron, every=every, at=at, trigger=trigger)
+        rule = self._rule(said) if _is_said(said) else None
+        prepared = self._home.prepare(task, name)
+        with self._home.control() as control:
+            enrolled = self._home.enrol(prepared, name)
+            if not _is_said(said) and enrolled.trigger is not None:
+                rule = parse_trigger(enrolled.trigger)
+            now = self._home.now()
+            return control.add(enrolled.name, enrolled.task, rule, now, arguments=arguments, replace=replace, why=why)
 
-    def adopt(self, loaded: Loaded, now: datetime) -> None:
-        """Make what a load found the set in force; a file with a problem changes only what is told of it."""
-        with self.store.transaction():
-            self.store.put_note(FILES_NOTE, loaded.stamps)
-            known_problem = self.store.note(PROBLEM_NOTE)
-            self.store.put_note(PROBLEM_NOTE, loaded.problem)
-            if loaded.problem:
-                if loaded.problem != known_problem:
-                    self.state.log(f"{self.state.task_file} is broken, and the last good set stays: {loaded.problem}")
-                # What is gone from a broken file nobody can tell: left standing, it would be looked for for ever.
-                self.store.put_note(_GONE_NOTE, None)
-                return
-            self.store.put_note(WARNING_NOTE, loaded.warning)
-            changes = [change for declared in loaded.declared if (change := self._declare(declared, now))]
-            changes += self._drop({declared.name for declared in loaded.declared}, now)
-        if changes or known_problem:
-            news = ", ".join(changes) or ("mended, nothing else new" if loaded.has_file else "it is gone")
-            self.state.log(f"Loaded {self.state.task_file}: {news}.")
+    def remove(self, name: str, *, why: str | None = None) -> Schedule:
+        """Remove a schedule that was added, and return it. What is queued is skipped, what is at work goes on."""
+        with self._home.control() as control:
+            return control.remove(name, self._home.now(), why=why)
 
-    def _declare(self, declared: Declaration, now: datetime) -> str | None:
-        """Make one declaration true; return what changed, as the log says it, or None."""
-        present = self.store.schedule(declared.name)
-        if present is None:
-            self.store.put_schedule(self._first_sight(declared, now))
-            return f"+ {declared.name} ({declared.trigger or 'on demand'})"
-        if present.trigger != declared.trigger or present.vanished_at:
-            return self._redeclare(present, declared, now)
-        self._put_if_changed(present, _with(present, declared))
-        return None
+    def reschedule(
+        self,
+        name: str,
+        minute: Any = OMITTED,
+        hour: Any = OMITTED,
+        dow: Any = OMITTED,
+        *,
+        cron: str = OMITTED,
+        every: str | float | timedelta = OMITTED,
+        at: str | datetime = OMITTED,
+        trigger: Trigger | str | None = OMITTED,
+        why: str | None = None,
+    ) -> Schedule:
+        """Give a schedule another rule, said as in ``Task.schedule()``; it counts at once.
 
-    def _first_sight(self, declared: Declaration, now: datetime) -> Schedule:
-        trigger = _parse(declared.trigger)
-        blank = Schedule(name=declared.name, task=declared.name, declared=True, arguments="{}", rev=0)
-        return _with(blank, declared).but(watermark=now, next_fire_time=first_after(trigger, now, None))
+        :param trigger: a Trigger, or its text; None to go back to the rule in the task file.
+        """
+        said = dict(minute=minute, hour=hour, dow=dow, cron=cron, every=every, at=at, trigger=trigger)
+        if not _is_said(said):
+            raise TypeError("reschedule() takes a rule: minute, hour, dow, cron=, every=, at= or trigger=.")
+        rule = self._rule(said)
+        with self._home.control() as control:
+            return control.reschedule(name, rule, self._home.now(), why=why)
 
-    def _redeclare(self, present: Schedule, declared: Declaration, now: datetime) -> str:
-        """Take over a changed trigger, or a name that came back, once the old one's due times are settled."""
-        try:
-            self._settle(present, now)
-        except BadTrigger as error:  # its zone is gone, say, and this very load is the mending
-            self.state.log(f"What {present.name} missed is not known: {error}")
-        present = self.store.schedule(present.name) or present
-        upcoming = first_after(_parse(declared.trigger), now, present.watermark)
-        self._put_if_changed(present, _with(present, declared).but(next_fire_time=upcoming, vanished_at=None))
-        sign = "+ back:" if present.vanished_at else "~"
-        return f"{sign} {declared.name} ({declared.trigger or 'on demand'})"
+    # -- Schedules that wait ---------------------------------------------------------------
 
-    def _settle(self, schedule: Schedule, now: datetime) -> None:
-        """Claim what an outgoing trigger still owes, or record it when its name was away."""
-        if not schedule.trigger:
-            return
-        if not schedule.vanished_at and not schedule.held_at:
-            self._claim(schedule, now, "tick")
-            return
-        reason = "the task was gone from the file" if schedule.vanished_at else "the schedule was held"
-        gap = missed_while(schedule, _trigger(schedule), now, MISSED, reason)
-        if gap:
-            self.store.claim(schedule, Claim(gap=gap, watermark=gap.last), None, now)
+    def hold(
+        self, name: str, *, until: str | float | timedelta | datetime | None = None, why: str | None = None
+    ) -> Schedule:
+        """Let nothing of a schedule begin from now on; what is at work goes on.
 
-    def _drop(self, names: Iterable[str], now: datetime) -> list[str]:
-        """Let the declared schedules that are in ``names`` no more vanish; return what changed."""
-        gone = [s for s in self.store.schedules() if s.declared and not s.vanished_at and s.name not in names]
-        gone_since = self.store.note(_GONE_NOTE)
-        if not gone:
-            self.store.put_note(_GONE_NOTE, None)
-            return []
-        if gone_since is None:
-            self.store.put_note(_GONE_NOTE, to_text(now))
-            return []
-        if _is_within(GONE_PATIENCE, gone_since, now):
-            return []
-        self.store.put_note(_GONE_NOTE, None)
-        for schedule in gone:
-            self.store.put_schedule(schedule.but(vanished_at=now))
-        return [f"- {schedule.name}" for schedule in gone]
+        :param until: a moment, or a length of time from now ("2h", a number of seconds); None for until
+            :meth:`resume`.
+        """
+        now = self._home.now()
+        end = None if until is None else moment_of(until, now)
+        with self._home.control() as control:
+            return control.hold(name, now, until=end, why=why)
 
-    def _put_if_changed(self, present: Schedule, wanted: Schedule) -> None:
-        if wanted != present:
-            self.store.put_schedule(wanted)
+    def resume(self, name: str, *, why: str | None = None) -> Schedule:
+        """End a hold. What fell into it is one row of the history; nothing comes in a burst."""
+        with self._home.control() as control:
+            return control.resume(name, self._home.now(), why=why)
 
-    # -- Commands --------------------------------------------------------------------------
+    def skip_next(self, name: str, *, why: str | None = None) -> Schedule:
+        """Skip the next fire time that is not skipped yet."""
+        with self._home.control() as control:
+            return control.skip_next(name, self._home.now(), why=why)
 
-    def claim_for_command(self, schedule: Schedule, run_id: str, by: str, now: datetime) -> Run | None:
-        """Claim what is due for the Run of a command and return it; None when there is nothing to claim."""
-        if schedule.held_at or schedule.vanished_at:
+    # -- Runs that are wanted --------------------------------------------------------------
+
+    def run_now(
+        self,
+        name: str,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        while_held: bool = False,
+        while_running: bool = False,
+        why: str | None = None,
+    ) -> Run:
+        """Queue a Run of a schedule and return it. The schedule's own fire times stay as they are.
+
+        :param arguments: instead of the schedule's; None for those.
+        :param while_held: although it is held.
+        :param while_running: beside the one at work; else it waits for that one's end.
+        """
+        with self._home.control() as control:
+            return control.run_now(
+                name,
+                self._home.now(),
+                arguments=arguments,
+                while_held=while_held,
+                while_running=while_running,
+                why=why,
+            )
+
+    def demand(self, name: str, *, why: str | None = None) -> Run | None:
+        """Have a schedule run once more: at once, or when the Run that is active has ended.
+
+        :return: the queued Run; None when it comes after the present one. Several demands become one.
+        """
+        with self._home.control() as control:
+            return control.demand(name, self._home.now(), why=why)
+
+    # -- What there is, what ran, who did what ---------------------------------------------
+
+    def schedules(self) -> list[Schedule]:
+        """Return every schedule, as copies, in the order in which they were first seen."""
+        with self._home.reading() as store:
+            return store.schedules()
+
+    def schedule(self, name: str) -> Schedule | None:
+        """Return a schedule, as a copy; None when there is none of that name."""
+        with self._home.reading() as store:
+            return store.schedule(name)
+
+    def runs(
+        self, name: str | None = None, *, states: Iterable[str] | None = None, limit: int | None = 20
+    ) -> list[Run]:
+        """Return the history, newest first, as copies.
+
+        :param name: of this schedule, there or not; None for all.
+        :param states: in these only: ``queued running succeeded failed timed_out stopped lost skipped missed``.
+        :param limit: at most so many; None for all.
+        """
+        with self._home.reading() as store:
+            return store.runs(schedule=name, states=states, limit=limit)
+
+    def run(self, run_id: str) -> Run | None:
+        """Return a Run as it is now; None when there is none of that id."""
+        with self._home.reading() as store:
+            return store.run(run_id)
+
+    def actions(self, name: str | None = None, *, limit: int | None = 20) -> list[Action]:
+        """Return who did what, newest first.
+
+        :param name: to this schedule; None for all.
+        """
+        with self._home.reading() as store:
+            return store.actions(schedule=name, limit=limit)
+
+    # -- Rules -----------------------------------------------------------------------------
+
+    def _rule(self, said: dict[str, Any]) -> Trigger | None:
+        trigger = said["trigger"]
+        if trigger is None:
+            if any(value is not OMITTED for key, value in said.items() if key != "trigger"):
+                raise TypeError("trigger=None says that there is no rule: give none beside it.")
             return None
-        decided = plan(schedule, _trigger(schedule), now, busy=None)
-        if decided is None:
-            return None
-        run = new_run(schedule, now, "command", run_id=run_id, by=by, fire_time=decided.fire_time)
-        claimed = self.store.claim(schedule, decided, run, now) and self.store.run(run_id)
-        return run if claimed else None
-
-    # -- Housekeeping ----------------------------------------------------------------------
-
-    def next_look(self) -> datetime | None:
-        """Return the moment when something is due next, or None when nothing is."""
-        moments = [self.store.next_fire_time()]
-        if gone_since := self.store.note(_GONE_NOTE):
-            moments.append(from_text(gone_since) + GONE_PATIENCE)
-        return min((moment for moment in moments if moment), default=None)
-
-    def prune(self, now: datetime) -> None:
-        """Clear away old history, rows first and files after, once in :data:`PRUNE_EVERY`."""
-        pruned_at = self.store.note(_PRUNED_NOTE)
-        if pruned_at and _is_within(PRUNE_EVERY, pruned_at, now):
-            return
-        self.store.put_note(_PRUNED_NOTE, to_text(now))
-        for schedule in self.store.schedules():
-            policy = Policy.from_text(schedule.policy)
-            since = now - timedelta(days=min(policy.keep_days, MOST_DAYS))
-            for run_id in self.store.prune(schedule.task, keep=policy.keep_runs, since=since):
-                _remove(self.state.output_file(run_id))
-        self._remove_orphans(now)
-
-    def _remove_orphans(self, now: datetime) -> None:
-        """Remove files of runs that no row speaks of: left by a crash between row and file, or an older store."""
-        names: dict[str, list[str]] = {}
-        for name in os.listdir(self.state.runs_folder):
-            names.setdefault(name.partition(".")[0], []).append(name)
-        for run_id in names.keys() - self.store.known_runs(names):
-            for name in names[run_id]:
-                path = os.path.join(self.state.runs_folder, name)
-                if not is_locked(path) and now.timestamp() - _mtime(path, now) > PRUNE_EVERY.total_seconds():
-                    _remove(path)
+        if isinstance(trigger, str):
+            said = {**said, "trigger": parse_trigger(trigger)}
+        rule = rule_of(**said)
+        return rule(self._home.zone()) if callable(rule) else rule
 
 
-def _is_within(span: timedelta, since: str, now: datetime) -> bool:
-    """Tell whether ``now`` lies within ``span`` of a moment; one that a wrong clock left in the future is over."""
-    return timedelta() <= now - from_text(since) < span
+def _is_said(said: Mapping[str, object]) -> bool:
+    return any(value is not OMITTED for value in said.values())
 
 
-def _mtime(path: str, default: datetime) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return default.timestamp()  # its run has just ended, and taken it away
+# (Each home is imported by whoever lives there: a site's brings SQLite along, a program's threads.)
 
 
-def _note_row(schedule: Schedule, now: datetime, reason: str) -> Run:
-    return new_run(schedule, now, "tick").but(state=SKIPPED, finished_at=now, summary=reason)
+def _program_home(
+    by: str,
+    max_running: int | None,
+    on_error: Callable[[Run, BaseException], object] | None,
+    timezone: str | None,
+    clock: Callable[[], datetime],
+) -> Home:
+    from .homes.program import ProgramHome
+
+    bound = MAX_RUNNING if max_running is None else max_running
+    if isinstance(bound, bool) or not isinstance(bound, int) or bound < 1:
+        raise ValueError(f"max_running={max_running!r:.60} cannot be: it is a whole number, at least 1.")
+    return ProgramHome(by=by, max_running=bound, timezone=timezone, on_error=on_error, clock=clock)
 
 
-def _with(schedule: Schedule, declared: Declaration) -> Schedule:
-    changed: Schedule = schedule.but(
-        trigger=declared.trigger, policy=declared.policy, description=declared.description, source=declared.source
-    )
-    return changed
+def _site_home(docroot: str | os.PathLike[str], by: str) -> Home:
+    from .homes.site import SiteHome
 
-
-def _trigger(schedule: Schedule) -> Trigger:
-    assert schedule.trigger is not None
-    from .triggers import parse_trigger
-
-    return parse_trigger(schedule.trigger)
-
-
-def _parse(text: str | None) -> Trigger | None:
-    if text is None:
-        return None
-    from .triggers import parse_trigger
-
-    return parse_trigger(text)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
+    return SiteHome(docroot, by)

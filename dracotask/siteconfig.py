@@ -71,6 +71,15 @@ def count(value: Any) -> int:
     return positive(int, int(value) if isinstance(value, str) else value)
 
 
+def bond(value: Any) -> str | None:
+    """Read the name that tasks share which must not run beside each other, or "none"."""
+    if _is_none(value):
+        return None
+    if not isinstance(value, str) or not value.replace("-", "").replace("_", "").isalnum() or len(value) > 64:
+        raise ValueError("it must be a name of letters, digits, - and _")
+    return value
+
+
 def niceness(value: Any) -> int:
     """Read a niceness, 0 to 19."""
     number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
@@ -133,6 +142,7 @@ POLICY_KEYS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "max_output": (size, "1 MiB"),
     "memory_limit": (size_or_none, "none"),
     "nice": (niceness, 10),
+    "exclusive": (bond, "none"),
     "max_instances": (count, 1),
     "keep_runs": (count, 100),
     "keep_days": (days, 90),

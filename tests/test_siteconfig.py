@@ -72,6 +72,7 @@ EXAMPLES: dict[str, tuple[dict[str, object], list[str]]] = {
     ),
     "memory_limit": ({'"none"': None, '"200 MiB"': 200 << 20, "1000": 1000}, ["0", '"much"', "false"]),
     "nice": ({"0": 0, "19": 19}, ["-1", "20", "true", "1.5", '"nice"', "[]"]),
+    "exclusive": ({'"warehouse"': "warehouse", '"a-b_2"': "a-b_2", '"none"': None}, ["1", "true", '""', '"a b"', "[]"]),
     "max_instances": ({"1": 1, "3": 3}, ["0", "2.5", '"many"', "true"]),
     "keep_runs": ({"1": 1, "100000": 100000}, ["0", "0.5", "-3"]),
     "keep_days": ({"90": 90.0, "0.5": 0.5, '"2w"': 14.0, '"12h"': 0.5}, ["0", '"ever"', "true", "inf"]),

@@ -7,23 +7,12 @@ where that is translated: into names, which mean the same to everybody.
 from __future__ import annotations
 
 from ..errors import BadTrigger
+from ..model import OMITTED, Omitted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
-class Omitted:
-    """The type of `OMITTED`."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "OMITTED"
-
-
-#: An argument that was not given; None, in Draco, is one that was: every value.
-OMITTED = Omitted()
 
 #: Draco's days, as its numbers count them.
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

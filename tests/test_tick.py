@@ -12,15 +12,17 @@ import pytest
 from helpers import a_policy, a_state, an_outcome, at, seconds, stored, taken
 
 from dracotask import model
+from dracotask.adoption import GONE_PATIENCE, Adoption
+from dracotask.housekeeping import PRUNE_EVERY, Housekeeping
 from dracotask.launchers.process import ProcessLauncher
 from dracotask.model import Declaration, Run, Schedule
 from dracotask.run.load import Loaded
 from dracotask.run.outcome import to_lines
 from dracotask.run.supervisor import FILES_NOTE, PROBLEM_NOTE, hold_run_lock
-from dracotask.scheduler import GONE_PATIENCE, PRUNE_EVERY, Scheduler
-from dracotask.site import Site
+from dracotask.site import Asked, Site
 from dracotask.state import State
 from dracotask.stores.memory import MemoryStore
+from dracotask.tick import Tick
 
 HOURLY = "every 1h from 2000-01-01T00:00:00+00:00"
 HALF_HOURLY = "every 30m from 2000-01-01T00:00:00+00:00"
@@ -36,26 +38,30 @@ def clock(text: str, day: int = 21) -> datetime:
 
 
 class House:
-    """A scheduler over an empty memory store, and short words for what happens to it."""
+    """A site's decisions over an empty memory store, and short words for what happens to it."""
 
     def __init__(self, folder: Path) -> None:
         self.state: State = a_state(folder)
         self.store = MemoryStore().open()
-        self.scheduler = Scheduler(self.state, self.store)
+        self.decisions = Tick(self.store, self.state.log)
+        self.adoption = Adoption(self.state, self.store)
+        self.housekeeping = Housekeeping(self.state, self.store)
 
     def load(self, now: datetime, problem: str | None = None, /, **triggers: str | None) -> None:
         """Adopt a task file that declares these tasks."""
         declared = [
-            Declaration(name=name, trigger=trigger, policy=a_policy(), description="", source="__tasks__.py:1")
+            Declaration(
+                name=name, trigger=trigger, parameters="[]", policy=a_policy(), description="", source="__tasks__.py:1"
+            )
             for name, trigger in triggers.items()
         ]
         loaded = Loaded(declared, f"{now}\t__tasks__.py\n", problem, has_file=True, warning=None)
-        self.scheduler.adopt(loaded, now)
+        self.adoption.adopt(loaded, now)
 
     def tick(self, now: datetime) -> list[Run]:
         """Claim what is due and return the Runs that came of it."""
         before = {run.id for run in self.store.runs(limit=None)}
-        self.scheduler.claim_due(now, "tick")
+        self.decisions.claim_due(now, "tick")
         return [run for run in self.store.runs(states=["queued"], limit=None) if run.id not in before]
 
     def work_off(self) -> None:
@@ -66,7 +72,7 @@ class House:
     def command(self, now: datetime, by: str = "anna") -> Run:
         """Queue the Run that a command for Report asks for."""
         site = Site(self.state.docroot)
-        claimed = site._claim_for_command(self.store, self.report(), COMMAND, by, now)
+        claimed = site._claim_for_command(self.store, self.report(), COMMAND, Asked("Report", by, None, False), now)
         if claimed is not None:
             return claimed
         run = model.new_run(self.report(), now, "command", run_id=COMMAND, by=by)
@@ -172,12 +178,12 @@ def test_a_changed_trigger_never_names_a_fire_time_twice(house):
 
 def test_of_a_held_schedule_nothing_is_claimed_when_its_trigger_changes(house):
     house.load(clock("10:00:00"), Report=HOURLY)
-    stored(house.store, house.report().but(held_at=clock("10:30:00")))
+    stored(house.store, house.report().but(held_at=clock("10:30:00"), held_by="anna"))
 
     house.load(clock("12:10:00"), Report=HALF_HOURLY)
 
     assert house.store.active("Report") == []
-    assert house.rows() == [("missed", clock("11:00:00"), clock("12:00:00"), 2, "the schedule was held")]
+    assert house.rows() == [("skipped", clock("11:00:00"), clock("12:00:00"), 2, "held by anna")]
     assert (house.report().held_at, house.report().next_fire_time) == (clock("10:30:00"), clock("12:30:00"))
 
 
@@ -224,7 +230,7 @@ def test_a_name_that_is_gone_for_an_instant_is_not_gone(house):
     # Then nothing has happened to the schedule, and nobody looks again for its sake
     assert house.report().vanished_at is None
     assert house.report().next_fire_time == clock("12:00:00")
-    assert not house.scheduler.must_load(True, clock("11:00:10"))
+    assert not house.adoption.must_load(True, clock("11:00:10"))
 
 
 def test_a_name_that_stays_away_vanishes_after_two_seconds(house):
@@ -233,9 +239,9 @@ def test_a_name_that_stays_away_vanishes_after_two_seconds(house):
     house.load(gone_at, Backup=None)
 
     # Given that somebody looks again, and loads again, when the two seconds are over
-    assert house.scheduler.next_look() == gone_at + GONE_PATIENCE
-    assert not house.scheduler.must_load(True, gone_at + seconds(1.9))
-    assert house.scheduler.must_load(True, gone_at + seconds(2))
+    assert house.adoption.next_look() == gone_at + GONE_PATIENCE
+    assert not house.adoption.must_load(True, gone_at + seconds(1.9))
+    assert house.adoption.must_load(True, gone_at + seconds(2))
     house.load(gone_at + seconds(1.9), Backup=None)
     assert house.report().vanished_at is None
     house.load(gone_at + seconds(2), Backup=None)
@@ -243,8 +249,8 @@ def test_a_name_that_stays_away_vanishes_after_two_seconds(house):
     # Then it never fires, and is not forgotten
     assert house.report().vanished_at == gone_at + seconds(2)
     assert house.tick(clock("15:00:00")) == []
-    assert house.scheduler.next_look() is None
-    assert not house.scheduler.must_load(True, clock("15:00:00"))
+    assert house.adoption.next_look() is None
+    assert not house.adoption.must_load(True, clock("15:00:00"))
     assert "- Report" in house.log()
 
 
@@ -299,7 +305,7 @@ def test_a_clock_set_back_does_not_keep_a_name_that_is_gone(house):
     house.load(clock("10:00:00", 22))
 
     # When the clock has been set right
-    assert house.scheduler.must_load(True, clock("10:10:00"))
+    assert house.adoption.must_load(True, clock("10:10:00"))
     house.load(clock("10:10:00"))
 
     # Then the name is not waited for until tomorrow
@@ -328,10 +334,10 @@ def test_a_tick_claims_each_fire_time_once_however_often_it_looks(house):
 
 def test_the_answer_counts_the_runs_that_came_of_it(house):
     house.load(clock("10:00:00"), Report=HOURLY, Backup=HOURLY, Demand=None)
-    assert house.scheduler.claim_due(clock("10:30:00"), "tick") == 0
-    assert house.scheduler.claim_due(clock("11:00:00"), "request") == 2
+    assert house.decisions.claim_due(clock("10:30:00"), "tick") == 0
+    assert house.decisions.claim_due(clock("11:00:00"), "request") == 2
     # Both are still active, so the next fire times are rows
-    assert house.scheduler.claim_due(clock("12:00:00"), "tick") == 0
+    assert house.decisions.claim_due(clock("12:00:00"), "tick") == 0
 
 
 def test_what_comes_due_while_a_run_is_active_is_one_row_that_grows(house):
@@ -503,7 +509,7 @@ def test_a_command_that_read_an_older_schedule_claims_nothing(house):
     read = house.report()
     house.tick(clock("11:00:00"))
 
-    assert house.scheduler.claim_for_command(read, COMMAND, "anna", clock("11:00:00")) is None
+    assert house.decisions.claim_for_command(read, COMMAND, "anna", clock("11:00:00")) is None
     assert house.store.run(COMMAND) is None
 
 
@@ -535,7 +541,7 @@ def at_work(house: House) -> tuple[Run, int]:
 
 def test_a_run_whose_lock_is_held_is_alive_however_long_it_takes(house):
     run, held = at_work(house)
-    assert house.scheduler.sweep(clock("11:00:00", 28)) == 0
+    assert house.housekeeping.sweep(clock("11:00:00", 28)) == 0
     assert house.store.run(run.id) == run
     os.close(held)
 
@@ -544,21 +550,21 @@ def test_a_run_whose_lock_is_free_is_lost_once(house):
     run, held = at_work(house)
     os.close(held)
 
-    assert house.scheduler.sweep(clock("11:05:00")) == 1
+    assert house.housekeeping.sweep(clock("11:05:00")) == 1
     lost = house.store.run(run.id)
     assert (lost.state, lost.finished_at) == ("lost", clock("11:05:00"))
     assert "supervisor died" in lost.error
     assert run.id in house.log()
     # And nothing is left of it that a later sweep could trip over
     assert not os.path.exists(house.state.run_lock(run.id))
-    assert house.scheduler.sweep(clock("11:06:00")) == 0
+    assert house.housekeeping.sweep(clock("11:06:00")) == 0
 
 
 def test_a_run_whose_lock_file_is_gone_is_lost(house):
     run, held = at_work(house)
     os.close(held)
     os.unlink(house.state.run_lock(run.id))
-    assert house.scheduler.sweep(clock("11:05:00")) == 1
+    assert house.housekeeping.sweep(clock("11:05:00")) == 1
     assert house.store.run(run.id).state == "lost"
 
 
@@ -570,7 +576,7 @@ def test_an_outcome_that_was_left_in_the_lock_file_is_believed(house):
     os.close(held)
 
     # When it is found
-    assert house.scheduler.sweep(clock("11:30:00")) == 1
+    assert house.housekeeping.sweep(clock("11:30:00")) == 1
 
     # Then the run is what it was, not lost
     facts = {name: getattr(outcome, name) for name in outcome.__slots__}
@@ -582,14 +588,14 @@ def test_last_words_of_another_or_by_halves_are_not_believed(house, words):
     run, held = at_work(house)
     os.pwrite(held, words.encode("latin-1"), 0)
     os.close(held)
-    house.scheduler.sweep(clock("11:30:00"))
+    house.housekeeping.sweep(clock("11:30:00"))
     assert house.store.run(run.id).state == "lost"
 
 
 def test_a_queued_run_is_nothing_to_sweep(house):
     house.load(clock("10:00:00"), Report=HOURLY)
     (run,) = house.tick(clock("11:00:00"))
-    assert house.scheduler.sweep(clock("11:00:00", 28)) == 0
+    assert house.housekeeping.sweep(clock("11:00:00", 28)) == 0
     assert house.store.run(run.id) == run
 
 
@@ -597,9 +603,9 @@ def test_a_queued_run_is_nothing_to_sweep(house):
 
 
 def test_the_next_look_is_at_the_soonest_fire_time(house):
-    assert house.scheduler.next_look() is None
+    assert house.adoption.next_look() is None
     house.load(clock("10:00:00"), Report=HOURLY, Backup=HALF_HOURLY, Demand=None)
-    assert house.scheduler.next_look() == clock("10:30:00")
+    assert house.adoption.next_look() == clock("10:30:00")
 
 
 def outputs(house: House) -> set[str]:
@@ -622,7 +628,7 @@ def test_old_history_goes_with_its_output_and_only_once_an_hour(house):
         house.work_off()
 
     # When it is cleared away
-    house.scheduler.prune(clock("13:10:00"))
+    house.housekeeping.prune(clock("13:10:00"))
 
     # Then rows and files of the others are gone
     (kept,) = house.store.runs(states=["succeeded"], limit=None)
@@ -630,9 +636,9 @@ def test_old_history_goes_with_its_output_and_only_once_an_hour(house):
     # And the next time is an hour later
     (run,) = house.tick(clock("14:00:00"))
     house.work_off()
-    house.scheduler.prune(clock("14:09:59"))
+    house.housekeeping.prune(clock("14:09:59"))
     assert len(house.store.runs()) == 2
-    house.scheduler.prune(clock("14:10:00"))
+    house.housekeeping.prune(clock("14:10:00"))
     assert [run.id for run in house.store.runs()] == [run.id]
 
 
@@ -640,19 +646,19 @@ def test_history_goes_by_age_too(house):
     house.load(clock("10:00:00"), Report=HOURLY)
     house.tick(clock("11:00:00"))
     house.work_off()
-    house.scheduler.prune(clock("11:00:00") + timedelta(days=89))
+    house.housekeeping.prune(clock("11:00:00") + timedelta(days=89))
     assert len(house.store.runs()) == 1
-    house.scheduler.prune(at("2028-01-01T00:00Z"))
+    house.housekeeping.prune(at("2028-01-01T00:00Z"))
     assert house.store.runs() == []
 
 
 def test_a_clock_once_wrong_does_not_keep_history_for_years(house):
     house.load(clock("10:00:00"), Report=HOURLY)
-    house.scheduler.prune(at("2030-01-01T00:00Z"))
+    house.housekeeping.prune(at("2030-01-01T00:00Z"))
     house.tick(clock("11:00:00"))
     stored(house.store, house.report().but(policy=a_policy(keep_days=0.001)))
     house.work_off()
-    house.scheduler.prune(clock("13:00:00"))
+    house.housekeeping.prune(clock("13:00:00"))
     assert house.store.runs() == []
 
 
@@ -667,7 +673,7 @@ def test_files_that_no_row_speaks_of_are_removed_when_they_are_old_and_nobodys(h
     beginning = hold_run_lock(house.state, "beginning")
     os.utime(house.state.run_lock("beginning"), (0, 0))
 
-    house.scheduler.prune(now)
+    house.housekeeping.prune(now)
 
     assert outputs(house) == {f"{run.id}.log", f"{run.id}.lock", "new.log", "beginning.lock"}
     os.close(held)
@@ -677,7 +683,7 @@ def test_files_that_no_row_speaks_of_are_removed_when_they_are_old_and_nobodys(h
 def test_a_run_that_ends_while_files_are_looked_at_is_no_trouble(house, monkeypatch):
     # Given a listing of files of which one is gone by the time it is looked at
     monkeypatch.setattr(os, "listdir", lambda path: ["gone.lock", "gone.log"])
-    house.scheduler.prune(clock("10:00:00"))
+    house.housekeeping.prune(clock("10:00:00"))
 
 
 def test_a_trigger_that_cannot_be_read_any_more_holds_up_no_other(tmp_path):
@@ -728,8 +734,8 @@ def test_a_name_gone_from_a_file_that_breaks_then_makes_nobody_look_all_the_time
     house.load(clock("10:30:01"), "line 1: SyntaxError")
 
     # Then nothing is due before the hour, and nobody loads the broken file again for its sake
-    assert house.scheduler.next_look() == clock("11:00:00")
-    assert not house.scheduler.must_load(True, clock("10:30:05"))
+    assert house.adoption.next_look() == clock("11:00:00")
+    assert not house.adoption.must_load(True, clock("10:30:05"))
     # And the name is gone two seconds after somebody could tell again
     house.load(clock("10:40:00"), Backup=None)
     assert house.report().vanished_at is None
@@ -743,7 +749,7 @@ def test_history_may_be_kept_for_ever(house, days):
     stored(house.store, house.report().but(policy=a_policy(keep_days=days)))
     house.tick(clock("11:00:00"))
     house.work_off()
-    house.scheduler.prune(at("2028-01-01T00:00Z"))
+    house.housekeeping.prune(at("2028-01-01T00:00Z"))
     assert len(house.store.runs()) == 1
 
 
@@ -755,7 +761,7 @@ def test_an_outcome_left_in_a_lock_file_that_never_had_its_full_size_is_believed
     os.pwrite(held, to_lines(run, outcome).encode(), 0)
     os.close(held)
 
-    assert house.scheduler.sweep(clock("11:05:00")) == 1
+    assert house.housekeeping.sweep(clock("11:05:00")) == 1
     assert house.store.run(run.id).state == "succeeded"
 
 

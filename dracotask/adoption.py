@@ -1,0 +1,160 @@
+"""Adoption: what a load has found becomes the set of schedules in force."""
+
+from __future__ import annotations
+
+from .clock import from_text, is_within, timedelta, to_text
+from .errors import BadTrigger
+from .model import Schedule
+from .run.supervisor import FILES_NOTE, PROBLEM_NOTE
+from .tick import Tick
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from .model import Declaration
+    from .run.load import Loaded
+    from .state import State
+    from .stores.base import Store
+
+#: A name or file that is gone counts only after so long: editors and git take a file away for an instant.
+GONE_PATIENCE = timedelta(seconds=2)
+
+#: The note that holds what the site owner should know of the time zone.
+WARNING_NOTE = "warning"
+
+_GONE_NOTE = "gone_since"
+
+
+class Adoption:
+    """Makes declarations true, over one open store."""
+
+    def __init__(self, state: State, store: Store) -> None:
+        self.state, self.store = state, store
+        self.tick = Tick(store, state.log)
+
+    def must_load(self, is_current: bool, now: datetime) -> bool:
+        """Tell whether the task file is to be loaded: it changed, never was, or lacked something just now."""
+        gone_since = self.store.note(_GONE_NOTE)
+        return not is_current or (gone_since is not None and not is_within(GONE_PATIENCE, gone_since, now))
+
+    def adopt(self, loaded: Loaded, now: datetime) -> None:
+        """Make what a load found the set in force; a file with a problem changes only what is told of it."""
+        with self.store.transaction():
+            self.store.put_note(FILES_NOTE, loaded.stamps)
+            known_problem = self.store.note(PROBLEM_NOTE)
+            self.store.put_note(PROBLEM_NOTE, loaded.problem)
+            if loaded.problem:
+                if loaded.problem != known_problem:
+                    self.state.log(f"{self.state.task_file} is broken, and the last good set stays: {loaded.problem}")
+                # What is gone from a broken file nobody can tell: left standing, it would be looked for for ever.
+                self.store.put_note(_GONE_NOTE, None)
+                return
+            self.store.put_note(WARNING_NOTE, loaded.warning)
+            changes = [change for declared in loaded.declared if (change := self._declare(declared, now))]
+            changes += self._drop({declared.name for declared in loaded.declared}, now)
+            changes += self._follow(now)
+        if changes or known_problem:
+            news = ", ".join(changes) or ("mended, nothing else new" if loaded.has_file else "it is gone")
+            self.state.log(f"Loaded {self.state.task_file}: {news}.")
+
+    def _declare(self, declared: Declaration, now: datetime) -> str | None:
+        """Make one declaration true; return what changed, as the log says it, or None."""
+        present = self.store.schedule(declared.name)
+        if present is None:
+            self.store.put_schedule(self._first_sight(declared, now))
+            return f"+ {declared.name} ({declared.trigger or 'on demand'})"
+        if not present.declared:
+            present = self._take_name(self._settled(present, now))
+        if present.trigger != declared.trigger or present.vanished_at:
+            return self._redeclare(present, declared, now)
+        self._put_if_changed(present, _with(present, declared))
+        return None
+
+    def _first_sight(self, declared: Declaration, now: datetime) -> Schedule:
+        upcoming = self.tick.first_fire_time(declared.trigger, now, None)
+        blank = Schedule(name=declared.name, task=declared.name, declared=True, arguments="{}", rev=0)
+        return _with(blank, declared).but(watermark=now, next_fire_time=upcoming)
+
+    def _take_name(self, dynamic: Schedule) -> Schedule:
+        """Let the Task of a file have the name that a dynamic Schedule had; a hold stays, for it is the name's."""
+        self.state.log(f"{dynamic.name} was added for task {dynamic.task}; now a task of that name takes its place.")
+        self.store.put_schedule(dynamic.but(declared=True, task=dynamic.name, arguments="{}"))
+        return self.store.schedule(dynamic.name) or dynamic
+
+    def _redeclare(self, present: Schedule, declared: Declaration, now: datetime) -> str:
+        """Take over a changed trigger, or a name that came back, once the old one's due times are settled."""
+        present = self._settled(present, now)
+        # An operator's rule stands until the file has another.
+        override = present.override if present.trigger == declared.trigger else None
+        wanted = _with(present, declared).but(override=override, vanished_at=None)
+        if wanted.in_force != present.in_force or present.vanished_at:
+            upcoming = self.tick.next_or_put_off(wanted.in_force, now, present.watermark)
+            wanted = wanted.but(next_fire_time=upcoming, skip_until=None, skip_why=None)
+        self._put_if_changed(present, wanted)
+        sign = "+ back:" if present.vanished_at else "~"
+        return f"{sign} {declared.name} ({declared.trigger or 'on demand'})"
+
+    def _settled(self, schedule: Schedule, now: datetime) -> Schedule:
+        """Have what the outgoing trigger owes claimed or recorded, and return the Schedule as it is then."""
+        schedule = self.tick.present(schedule, now)
+        try:
+            self.tick.settle(schedule, now)
+        except BadTrigger as error:  # its zone is gone, say, and this very load is the mending
+            self.state.log(f"What {schedule.name} missed is not known: {error}")
+        return self.store.schedule(schedule.name) or schedule
+
+    def _follow(self, now: datetime) -> list[str]:
+        """Let dynamic Schedules share the lot of their Task: its policy, its absence and its return."""
+        schedules = self.store.schedules()
+        tasks = {schedule.name: schedule for schedule in schedules if schedule.declared}
+        changes = []
+        for schedule in schedules:
+            task = tasks.get(schedule.task)
+            if schedule.declared or task is None:
+                continue
+            if schedule.vanished_at and not task.vanished_at:
+                schedule = self._settled(schedule, now)
+                upcoming = self.tick.next_or_put_off(schedule.trigger, now, schedule.watermark)
+                schedule = schedule.but(next_fire_time=upcoming)
+                changes.append(f"+ back: {schedule.name}")
+            elif task.vanished_at and not schedule.vanished_at:
+                changes.append(f"- {schedule.name}")
+            facts = {name: getattr(task, name) for name in ("policy", "parameters", "vanished_at")}
+            self._put_if_changed(self.store.schedule(schedule.name) or schedule, schedule.but(**facts))
+        return changes
+
+    def _drop(self, names: Iterable[str], now: datetime) -> list[str]:
+        """Let the declared schedules that are in ``names`` no more vanish; return what changed."""
+        gone = [s for s in self.store.schedules() if s.declared and not s.vanished_at and s.name not in names]
+        gone_since = self.store.note(_GONE_NOTE)
+        if not gone:
+            self.store.put_note(_GONE_NOTE, None)
+            return []
+        if gone_since is None:
+            self.store.put_note(_GONE_NOTE, to_text(now))
+            return []
+        if is_within(GONE_PATIENCE, gone_since, now):
+            return []
+        self.store.put_note(_GONE_NOTE, None)
+        for schedule in gone:
+            self.store.put_schedule(schedule.but(vanished_at=now))
+        return [f"- {schedule.name}" for schedule in gone]
+
+    def _put_if_changed(self, present: Schedule, wanted: Schedule) -> None:
+        if wanted != present:
+            self.store.put_schedule(wanted)
+
+    def next_look(self) -> datetime | None:
+        """Return the moment when something is due next, or None when nothing is."""
+        moments = [self.store.next_fire_time()]
+        if gone_since := self.store.note(_GONE_NOTE):
+            moments.append(from_text(gone_since) + GONE_PATIENCE)
+        return min((moment for moment in moments if moment), default=None)
+
+
+def _with(schedule: Schedule, declared: Declaration) -> Schedule:
+    facts = ("trigger", "parameters", "policy", "description", "source")
+    changed: Schedule = schedule.but(**{name: getattr(declared, name) for name in facts})
+    return changed

@@ -1,0 +1,474 @@
+"""Control: what people do to schedules while they run, over one open store.
+
+Each verb is one durable transaction, in force with it for every worker and host, and leaves its
+row: who, when, why. Nothing here executes: what a verb asks for, a tick and a supervisor bring
+about.
+"""
+
+from __future__ import annotations
+
+import json
+
+from .arguments import misfit, typed
+from .clock import from_text, rfc3339, to_text
+from .errors import BadTrigger, ControlError, ScheduleNotFound
+from .model import ACTIVE, QUEUED, VERBS, Action, Policy, Schedule, new_run, new_run_id
+from .stores.base import HOLD_NOTE
+from .tick import Tick
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from typing import Any
+
+    from .model import Run
+    from .stores.base import Store
+    from .triggers.base import Trigger
+
+#: Names, reasons and arguments are read by people and kept for long: longer ones are refused.
+LONGEST_NAME, LONGEST_WHY, LONGEST_ARGUMENTS = 200, 500, 64 << 10
+
+#: So many Runs of one Schedule may be at work when each was wanted beside the others.
+ANY_NUMBER = 1000
+
+
+class Control:
+    """The verbs.
+
+    :param by: who uses them, in words: "anna", "the console", "the task itself".
+    :param log: is told what the site owner should know.
+    """
+
+    def __init__(self, store: Store, *, by: str, log: Callable[[str], None]) -> None:
+        self.store, self.by = store, _printable(by)[:LONGEST_NAME]
+        self.tick = Tick(store, log)
+
+    # -- Hold and resume -------------------------------------------------------------------
+
+    def hold(
+        self, name: str, now: datetime, *, until: datetime | None = None, why: str | None = None
+    ) -> Schedule:
+        """Let nothing of a Schedule be claimed or begun from now on. What is at work goes on.
+
+        The hold belongs to the name: it outlives reloads, restarts and the task's absence. To hold what is held
+        changes its end and its reason.
+
+        :param until: when it ends by itself; None for when somebody resumes.
+        :raises ScheduleNotFound, ControlError: no such Schedule; ``until`` is past.
+        """
+        _check_until(until, now)
+        with self.store.transaction():
+            schedule = self._settled_unless_held(self.find(name), now)
+            held = schedule.but(
+                held_at=schedule.held_at or now, held_by=self.by, held_why=_checked_why(why), held_until=until
+            )
+            return self._put(held, now, "hold", why, until=until and to_text(until))
+
+    def resume(self, name: str, now: datetime, *, why: str | None = None) -> Schedule:
+        """End the hold of a Schedule: what fell into it is one row of the history, and nothing comes in a burst.
+
+        What was to be skipped is to be skipped no more. To resume what is neither held nor skips changes nothing.
+
+        :raises ScheduleNotFound: no such Schedule.
+        """
+        with self.store.transaction():
+            schedule = self.find(name)
+            if not schedule.held_at and not schedule.skip_until:
+                return schedule
+            if schedule.held_at:
+                ended = schedule.held_until
+                schedule = self.tick.end_hold(schedule, ended if ended and ended < now else now)
+            return self._put(schedule.but(skip_until=None, skip_why=None), now, "resume", why)
+
+    def hold_site(self, now: datetime, *, why: str | None = None) -> None:
+        """Let nothing of the whole site be claimed or begun from now on, whatever is added meanwhile.
+
+        To hold what is held changes the reason, if one is given.
+        """
+        said = _checked_why(why)
+        with self.store.transaction():
+            self.tick.claim_due(now, "tick")  # what is owed by now waits in the queue
+            held = self.store.note(HOLD_NOTE)
+            at, by, reason = held.split("\t") if held else (to_text(now), self.by, "")
+            self.store.put_note(HOLD_NOTE, "\t".join([at, by, said or reason]))
+            self._record("", 0, now, "hold", said, {})
+
+    def resume_site(self, now: datetime, *, why: str | None = None) -> bool:
+        """End the hold of the site; what fell into it is a row of each Schedule. Return False if it was not held."""
+        with self.store.transaction():
+            note = self.store.note(HOLD_NOTE)
+            if note is None:
+                return False
+            self.store.put_note(HOLD_NOTE, None)
+            _, by, reason = note.split("\t")
+            self.tick.end_holds(now)
+            for schedule in self.store.due(now):
+                # As if each had been held by itself.
+                self.tick.end_hold(schedule.but(held_at=now, held_by=f"{by}, with the site", held_why=reason), now)
+            self._record("", 0, now, "resume", _checked_why(why), {})
+        return True
+
+    # -- Rules of time -----------------------------------------------------------------------
+
+    def skip_next(self, name: str, now: datetime, *, why: str | None = None) -> Schedule:
+        """Skip the next fire time that is not skipped yet; it will be on record as skipped.
+
+        :raises ScheduleNotFound, ControlError: no such Schedule; it has no fire time to come.
+        """
+        with self.store.transaction():
+            schedule = self._settled_unless_held(self.find(name), now)
+            upcoming = self.next_after_skips(schedule, now)
+            if upcoming is None:
+                raise ControlError(f"{schedule.name} has no fire time to come that could be skipped.")
+            said = f"skipped by {self.by}" + (f": {_checked_why(why)}" if why else "")
+            wanted = schedule.but(skip_until=upcoming, skip_why=said)
+            return self._put(wanted, now, "skip_next", why, fire_time=to_text(upcoming))
+
+    def next_after_skips(self, schedule: Schedule, now: datetime) -> datetime | None:
+        """Return the next fire time that nobody has asked to skip, or None."""
+        upcoming = schedule.next_fire_time
+        if schedule.held_at:  # what falls into the hold is skipped anyway
+            upcoming = self.tick.first_fire_time(schedule.in_force, schedule.held_until or now, schedule.watermark)
+        if upcoming is None or schedule.in_force is None or schedule.vanished_at:
+            return None
+        skip_until = schedule.skip_until
+        if skip_until and skip_until >= upcoming:
+            return self.tick.trigger(schedule.in_force).next_after(skip_until)
+        return upcoming
+
+    def reschedule(
+        self, name: str, trigger: Trigger | None, now: datetime, *, why: str | None = None
+    ) -> Schedule:
+        """Give a Schedule another Trigger.
+
+        What the old one owes is claimed first. For a Task's own Schedule the new one counts until the file has
+        another, or until None is given.
+
+        :param trigger: None to go back to the one in the file.
+        :raises ScheduleNotFound, ControlError: no such Schedule; the trigger never fires; a dynamic Schedule has no
+            file to go back to.
+        """
+        with self.store.transaction():
+            schedule = self.find(name)
+            if trigger is None and not schedule.declared:
+                raise ControlError(f"{name} was added at run time, and stands in no file whose rule could count again.")
+            if trigger is not None:
+                _check_fires(trigger, now)
+            settled = self._settled(schedule, now)
+            text = None if trigger is None else str(trigger)
+            changed = settled.but(**{"override" if schedule.declared else "trigger": text, "skip_until": None})
+            upcoming = self.tick.first_fire_time(changed.in_force, now, settled.watermark)
+            return self._put(changed.but(next_fire_time=upcoming, skip_why=None), now, "reschedule", why, trigger=text)
+
+    # -- Dynamic schedules -------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        task: str,
+        trigger: Trigger | None,
+        now: datetime,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        replace: bool = False,
+        why: str | None = None,
+    ) -> Schedule:
+        """Add a dynamic Schedule: a Task under a name of its own. It outlives reloads and restarts.
+
+        :param task: the name of a Task.
+        :param trigger: None for on demand only.
+        :param arguments: what ``run()`` is handed by name; JSON has to know all of it.
+        :param replace: whether a dynamic Schedule of that name may be there already; it is replaced then, and a
+            Run of it that is at work goes on. A hold stays, for it belongs to the name.
+        :raises ScheduleNotFound: there is no such Task.
+        :raises ControlError: the name is taken or no name; the arguments do not fit; the trigger never fires.
+        """
+        _check_name(name)
+        written = _written(arguments or {})
+        if trigger is not None:
+            _check_fires(trigger, now)
+        with self.store.transaction():
+            template = self.template(task)
+            self._check_arguments(template, task, arguments or {})
+            present = self._replaceable(name, replace)
+            text = None if trigger is None else str(trigger)
+            blank = Schedule(name=name, declared=False, watermark=now, rev=0)
+            settled = blank if present is None else self._settled(present, now)
+            added = settled.but(
+                task=task, trigger=text, override=None, arguments=written, parameters=template.parameters,
+                policy=template.policy, description=template.description, source=template.source, vanished_at=None,
+                skip_until=None, skip_why=None, demand=None,
+                next_fire_time=self.tick.first_fire_time(text, now, settled.watermark),
+            )  # fmt: skip
+            return self._put(added, now, "add", why, task=task, trigger=text, arguments=written)
+
+    def remove(self, name: str, now: datetime, *, why: str | None = None) -> Schedule:
+        """Remove a dynamic Schedule. What of it is queued is skipped; what is at work goes on.
+
+        :return: the Schedule as it was.
+        :raises ScheduleNotFound, ControlError: no such Schedule; it is a Task's own.
+        """
+        with self.store.transaction():
+            schedule = self.find(name)
+            if schedule.declared:
+                raise ControlError(f"{name} stands in the task file: hold it, or take it out of the file.")
+            if schedule.demand:  # or the end of a queued Run would bring the next
+                self.store.put_schedule(schedule.but(demand=None))
+            for run in self.store.active(name):
+                if run.state == QUEUED:
+                    self.store.skip(run, f"{name} was removed by {self.by}", now)
+            present = self.find(name)
+            self.store.remove_schedule(present)
+            self._record(name, present.rev + 1, now, "remove", _checked_why(why), {})
+            return present
+
+    # -- Runs ----------------------------------------------------------------------------------
+
+    def run_now(
+        self,
+        name: str,
+        now: datetime,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        while_held: bool = False,
+        while_running: bool = False,
+        why: str | None = None,
+        origin: str = "api",
+    ) -> Run:
+        """Queue a Run of a Schedule, whose own fire times stay as they are.
+
+        :param arguments: instead of the Schedule's; None for those.
+        :param while_held: begin it although its Schedule, or the site, is held.
+        :param while_running: begin it although another Run of it is at work; else it waits for that one's end.
+        :raises ScheduleNotFound, ControlError: no such Schedule, or its Task is gone; it is held; the arguments do
+            not fit.
+        """
+        with self.store.transaction():
+            schedule = self.tick.present(self._runnable(name), now)
+            if not while_held and (schedule.held_at or self.store.note(HOLD_NOTE)):
+                who = f"held by {schedule.held_by}" if schedule.held_at else "held with the whole site"
+                raise ControlError(f"{name} is {who}: resume it, or run it although it is held.")
+            run = new_run(schedule, now, origin, by=self.by).but(despite_hold=while_held)
+            if arguments is not None:
+                run = run.but(arguments=_written(arguments))
+            self._check_arguments(schedule, name, json.loads(run.arguments))
+            if while_running:
+                policy = Policy.from_text(run.policy).but(max_instances=ANY_NUMBER)
+                run = run.but(policy=policy.to_text())
+            self.store.add_run(run)
+            self._put(self.find(name), now, "run_now", why, run=run.id)
+            return run
+
+    def demand(self, name: str, now: datetime, *, why: str | None = None, origin: str = "demand") -> Run | None:
+        """Have a Schedule run once more: at once, or when the Run that is active has ended.
+
+        Several demands become one.
+
+        :return: the queued Run; None when it comes after the present one.
+        :raises ScheduleNotFound, ControlError: no such Schedule, or its Task is gone.
+        """
+        with self.store.transaction():
+            schedule = self._runnable(name)
+            self._check_arguments(schedule, name, json.loads(schedule.arguments))
+            waiting = next((run for run in self.store.active(name) if _answers(run, schedule)), None)
+            if waiting:  # begun later than this, it will do
+                return waiting
+            run = self.store.demand(name, new_run(schedule, now, origin, by=self.by))
+            self._put(self.find(name), now, "demand", why, run=run and run.id)
+            return run
+
+    def stop(
+        self, word: str, now: datetime, *, why: str | None = None, grace: float | None = None
+    ) -> list[Run]:
+        """Ask that a Run, or all that are active of a Schedule, be stopped; return those that were asked.
+
+        :param word: the id of a Run, or the name of a Schedule.
+        :param grace: seconds between the polite request and KILL; None for those of the policy.
+        :raises ScheduleNotFound: there is neither.
+        """
+        said = _checked_why(why)
+        with self.store.transaction():
+            run = self.store.run(word)
+            runs = [run] if run else self._all_of(word)
+            asked = [run for run in runs if run.state in ACTIVE and self._ask(run, now, said, grace)]
+            for run in asked:
+                schedule = self.store.schedule(run.schedule)
+                if schedule:
+                    self._put(schedule, now, "stop", said, run=run.id)
+            return asked
+
+    def _all_of(self, name: str) -> list[Run]:
+        """Return what is active of a Schedule, and forget that more of it was demanded."""
+        schedule = self.find(name)
+        if schedule.demand:
+            self.store.put_schedule(schedule.but(demand=None))
+        return self.store.active(name)
+
+    def _ask(self, run: Run, now: datetime, why: str | None, grace: float | None) -> bool:
+        return self.store.request_stop(run.id, by=self.by, why=why, now=now, grace=grace) is not None
+
+    # -- From within ---------------------------------------------------------------------------
+
+    def steer(self, name: str, verb: str, details: Mapping[str, str | None], now: datetime) -> None:
+        """Do what a Run wants done to its own Schedule, in the words of :class:`~.steering.Steering`.
+
+        :raises DracotaskError, ValueError: it cannot be done.
+        """
+        until, trigger, why = details.get("until"), details.get("trigger"), details.get("why")
+        match verb:
+            case "hold":
+                self.hold(name, now, until=from_text(until) if until else None, why=why)
+            case "resume":
+                self.resume(name, now, why=why)
+            case "demand":
+                self.demand(name, now, why=why)
+            case "reschedule":
+                self.reschedule(name, self.tick.trigger(trigger) if trigger else None, now, why=why)
+            case "unschedule" if self.find(name).declared:
+                self.hold(name, now, why=why)
+            case "unschedule":
+                self.remove(name, now, why=why)
+            case _:
+                raise ControlError(f"there is no such verb as {verb!r:.40}.")
+
+    # -- Finding and checking --------------------------------------------------------------------
+
+    def find(self, name: str) -> Schedule:
+        """Return the Schedule of that name, vanished or not.
+
+        :raises ScheduleNotFound: there is none; with the likeliest name.
+        """
+        schedule = self.store.schedule(name)
+        if schedule is None:
+            raise ScheduleNotFound(name, [schedule.name for schedule in self.store.schedules()])
+        return schedule
+
+    def _runnable(self, name: str) -> Schedule:
+        schedule = self.find(name)
+        if schedule.vanished_at:
+            moment = rfc3339(schedule.vanished_at.replace(microsecond=0))
+            raise ControlError(f"the task of {name} has been gone from the file since {moment}.")
+        return schedule
+
+    def template(self, task: str) -> Schedule:
+        """Return the declared Schedule of a Task, whose policy a dynamic one shares."""
+        schedule = self.store.schedule(task)
+        if schedule is None or not schedule.declared or schedule.vanished_at:
+            known = [one.name for one in self.store.schedules() if one.declared and not one.vanished_at]
+            raise ScheduleNotFound(task, known, kind="task")
+        return schedule
+
+    def _replaceable(self, name: str, replace: bool) -> Schedule | None:
+        present = self.store.schedule(name)
+        if present and present.declared:
+            raise ControlError(f"{name} is the name of a task: a schedule that is added needs one of its own.")
+        if present and not replace:
+            raise ControlError(f"{name} is there already, of task {present.task}: remove it, or replace it.")
+        return present
+
+    def _check_arguments(self, schedule: Schedule, name: str, arguments: Mapping[str, Any]) -> None:
+        problem = misfit(schedule.parameters, arguments)
+        if problem:
+            raise ControlError(f"{name}: {problem}")
+
+    # -- Acting ------------------------------------------------------------------------------------
+
+    def _settled(self, schedule: Schedule, now: datetime) -> Schedule:
+        """Have what the Schedule owes claimed or recorded, and return it as it is then."""
+        schedule = self.tick.present(schedule, now)
+        try:
+            self.tick.settle(schedule, now)
+        except BadTrigger as error:  # and this very verb may be the mending
+            self.tick.log(f"What {schedule.name} owed is not known: {error}")
+        return self.store.schedule(schedule.name) or schedule
+
+    def _settled_unless_held(self, schedule: Schedule, now: datetime) -> Schedule:
+        """Do the same while nothing is held or away: what falls into a hold is told when that ends."""
+        schedule = self.tick.present(schedule, now)
+        is_open = not schedule.held_at and not schedule.vanished_at and self.store.note(HOLD_NOTE) is None
+        return self._settled(schedule, now) if is_open else schedule
+
+    def _put(self, schedule: Schedule, now: datetime, verb: str, why: str | None, **details: object) -> Schedule:
+        """Write a Schedule with the row of its verb; return it as it is now stored."""
+        if not self.store.put_schedule(schedule):
+            raise ControlError(f"{schedule.name} is being changed by somebody else: try again.")
+        written = self.find(schedule.name)
+        said = {key: value for key, value in details.items() if value is not None}
+        self._record(schedule.name, written.rev, now, verb, _checked_why(why), said)
+        return written
+
+    def _record(
+        self, name: str, rev: int, now: datetime, verb: str, why: str | None, details: dict[str, Any]
+    ) -> None:
+        action = Action(
+            id=new_run_id(), at=now, schedule=name, rev=rev, verb=verb, by=self.by, why=why, details=json.dumps(details)
+        )
+        self.store.add_action(action)
+
+
+def _check_until(until: datetime | None, now: datetime) -> None:
+    if until is not None and until <= now:
+        moment = rfc3339(until.replace(microsecond=0))
+        raise ControlError(f"until {moment} is past: a hold ends later than now, or when somebody resumes.")
+
+
+def _check_fires(trigger: Trigger, now: datetime) -> None:
+    if trigger.next_after(now) is None:
+        raise ControlError(f"'{str(trigger)[:200]}' never fires again: its last moment is past.")
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str) or not name.strip() or not name.isprintable() or name != name.strip():
+        raise ControlError(f"{name!r:.80} cannot be a name: write letters, on one line, with no space at either end.")
+    if name in VERBS or name.startswith("-"):
+        raise ControlError(f"{name:.80} is a word of the command line: a schedule of that name could not be reached.")
+    if len(name) > LONGEST_NAME:
+        raise ControlError(f"a name of {len(name)} letters is too long: {LONGEST_NAME} are the most.")
+
+
+def _checked_why(why: str | None) -> str | None:
+    """Return a reason as it goes on record: on one line and not too long; None when none is given."""
+    if not why:
+        return None
+    words = _printable(why)
+    if len(words) > LONGEST_WHY:
+        raise ControlError(f"a reason of {len(words)} letters is too long: {LONGEST_WHY} are the most.")
+    return words or None
+
+
+def handed(schedule: Schedule, words: Mapping[str, str] | None) -> str:
+    """Return what words of a command line hand to ``run()``, as the JSON that is stored.
+
+    :param words: by the names of the parameters; None for the Schedule's own arguments.
+    :raises ControlError: ``run()`` cannot be handed these.
+    """
+    try:
+        arguments = json.loads(schedule.arguments) if words is None else typed(schedule.parameters, words)
+    except ValueError as error:
+        raise ControlError(f"{schedule.name}: {error}") from None
+    problem = misfit(schedule.parameters, arguments)
+    if problem:
+        raise ControlError(f"{schedule.name}: {problem}")
+    return _written(arguments)
+
+
+def _printable(words: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in words).strip()
+
+
+def _answers(run: Run, schedule: Schedule) -> bool:
+    """Tell whether a Run that is still to begin is just what a demand for the Schedule would bring."""
+    return run.state == QUEUED and (run.arguments, run.policy) == (schedule.arguments, schedule.policy)
+
+
+def _written(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as the JSON that is stored."""
+    try:
+        text = json.dumps(dict(arguments), allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = f"the arguments are not what JSON knows, texts, numbers, lists and the like: {error}."
+        raise ControlError(problem) from None
+    if len(text) > LONGEST_ARGUMENTS:
+        raise ControlError(f"arguments of {len(text)} bytes are too long: keep the data elsewhere, and hand its name.")
+    return text

@@ -1,0 +1,195 @@
+"""Tick: what is due, and what becomes of it, over one open store. It never executes.
+
+The brain of the process ``due``, of a command that finds its fire time unclaimed, and of a
+Scheduler inside a program: whoever asks, the decisions are these.
+"""
+
+from __future__ import annotations
+
+from .clock import in_words, timedelta
+from .errors import BadTrigger
+from .model import MISSED, RUNNING, SKIPPED, Claim, Policy, Run, Schedule, new_run
+from .planning import CLOCK_PATIENCE, first_after, missed_while, plan
+from .stores.base import HOLD_NOTE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from .stores.base import Store
+    from .triggers.base import Trigger
+
+#: How long a Schedule waits whose trigger cannot be read: its zone is gone, or an older dracotask is back.
+PUT_OFF = timedelta(hours=1)
+
+_INSTANT = timedelta(microseconds=1)
+
+
+class Tick:
+    """The decisions of one look at the clock.
+
+    :param log: is told, in a sentence, what the site owner should know.
+    """
+
+    def __init__(self, store: Store, log: Callable[[str], None]) -> None:
+        self.store, self.log = store, log
+        self._triggers: dict[str, Trigger] = {}
+
+    def trigger(self, text: str) -> Trigger:
+        """Return the Trigger of a text.
+
+        :raises BadTrigger: it cannot be read: its zone is gone, or it is another version's.
+        """
+        from .triggers import parse_trigger
+
+        if text not in self._triggers:
+            self._triggers[text] = parse_trigger(text)
+        return self._triggers[text]
+
+    # -- Claim -----------------------------------------------------------------------------
+
+    def claim_due(self, now: datetime, origin: str) -> int:
+        """Claim everything due, in one durable transaction; return how many Runs came of it."""
+        claimed = 0
+        with self.store.transaction():
+            self.end_holds(now)
+            for schedule in self.store.due(now):
+                try:
+                    claimed += self.claim(schedule, now, origin)
+                except BadTrigger as error:
+                    self._put_off(schedule, now, error)
+            self._free_stranded(now)
+        return claimed
+
+    def claim(self, schedule: Schedule, now: datetime, origin: str, *, run_id: str | None = None) -> bool:
+        """Claim what one Schedule owes by now; return whether a Run came of it.
+
+        :raises BadTrigger: its trigger cannot be read.
+        """
+        decided = plan(schedule, self.trigger(schedule.in_force or ""), now, busy=self.busy(schedule))
+        if decided is None:
+            return False
+        run = new_run(schedule, now, origin, fire_time=decided.fire_time) if decided.fire_time else None
+        return self.store.claim(schedule, decided, run, now) and run is not None
+
+    def _put_off(self, schedule: Schedule, now: datetime, error: BadTrigger) -> None:
+        """Let a Schedule whose trigger cannot be read any more wait, so that it holds up no other."""
+        self.log(f"{schedule.name} waits {in_words(PUT_OFF.total_seconds())}: {error}")
+        self.store.put_schedule(schedule.but(next_fire_time=now + PUT_OFF))
+
+    def busy(self, schedule: Schedule, *, but: str | None = None) -> str | None:
+        """Say why no further Run of the Schedule may begin, or None when one may.
+
+        :param but: the id of a Run that does not count.
+        """
+        active = [run for run in self.store.active(schedule.name) if run.id != but]
+        if len(active) < Policy.from_text(schedule.policy).max_instances:
+            return None
+        first = active[0]
+        if first.state == RUNNING and first.started_at:
+            return f"still running since {first.started_at:%H:%M:%S} UTC"
+        return f"still queued since {first.queued_at:%H:%M:%S} UTC"
+
+    def _free_stranded(self, now: datetime) -> None:
+        """Set back the watermarks that a clock once wrong by hours or years has left in the future."""
+        for schedule in self.store.ahead_of(now + CLOCK_PATIENCE):
+            reason = f"the clock was set back from {schedule.watermark}; what is on record by then is passed over"
+            claim = Claim(next_fire_time=self.next_or_put_off(schedule.in_force, now, None), watermark=now)
+            self.store.claim(schedule, claim, _note_row(schedule, now, reason), now)
+            self.log(f"{schedule.name}: {reason}.")
+
+    def first_fire_time(self, trigger: str | None, now: datetime, watermark: datetime | None) -> datetime | None:
+        """Return the next fire time of a new or changed trigger; None when there is none, or no trigger.
+
+        :raises BadTrigger: it cannot be read.
+        """
+        return first_after(self.trigger(trigger) if trigger else None, now, watermark)
+
+    def next_or_put_off(self, trigger: str | None, now: datetime, watermark: datetime | None) -> datetime | None:
+        """Return the same of a trigger that may not be readable any more: then it is looked at again later."""
+        try:
+            return self.first_fire_time(trigger, now, watermark)
+        except BadTrigger:
+            return now + PUT_OFF
+
+    def claim_for_command(self, schedule: Schedule, run_id: str, by: str, now: datetime) -> Run | None:
+        """Claim what is due for the Run of a command and return it; None when there is nothing to claim."""
+        if schedule.held_at or schedule.vanished_at or schedule.in_force is None or self.store.note(HOLD_NOTE):
+            return None
+        decided = plan(schedule, self.trigger(schedule.in_force), now, busy=None)
+        if decided is None or decided.fire_time is None:
+            return None
+        run = new_run(schedule, now, "command", run_id=run_id, by=by, fire_time=decided.fire_time)
+        claimed = self.store.claim(schedule, decided, run, now) and self.store.run(run_id)
+        return run if claimed else None
+
+    # -- What a change of rules leaves behind ------------------------------------------------
+
+    def settle(self, schedule: Schedule, now: datetime) -> None:
+        """Claim what an outgoing trigger still owes, or record it when its Schedule was held or away.
+
+        :raises BadTrigger: the trigger cannot be read.
+        """
+        if schedule.in_force is None:
+            return
+        if schedule.vanished_at:
+            self._record_missed(schedule, now, MISSED, "the task was gone from the file")
+        elif schedule.held_at:
+            self._record_missed(schedule, now, SKIPPED, held_in_words(schedule))
+        elif (note := self.store.note(HOLD_NOTE)) is not None:
+            self._record_missed(schedule, now, SKIPPED, site_hold_in_words(note))
+        else:
+            self.claim(schedule, now, "tick")
+            if schedule.skip_until:  # what was to be skipped is one claim, and what came after it another
+                self.claim(self.store.schedule(schedule.name) or schedule, now, "tick")
+
+    def _record_missed(self, schedule: Schedule, now: datetime, state: str, reason: str) -> None:
+        gap = missed_while(schedule, self.trigger(schedule.in_force or ""), now, state, reason)
+        if gap:
+            # (Its next fire time is up to whoever settles.)
+            self.store.claim(schedule, Claim(gap=gap, watermark=gap.last), None, now)
+
+    def end_holds(self, now: datetime) -> None:
+        """Resume the Schedules whose hold was to end by now, with what fell into it on record."""
+        for schedule in self.store.holds_over(now):
+            self.present(schedule, now)
+
+    def present(self, schedule: Schedule, now: datetime) -> Schedule:
+        """Return the Schedule as it is by now: a hold has ended that was to end, though no tick came to do it."""
+        if not (schedule.held_at and schedule.held_until and schedule.held_until <= now):
+            return schedule
+        # The fire time of that very moment is no longer held.
+        return self.end_hold(schedule, schedule.held_until - _INSTANT)
+
+    def end_hold(self, schedule: Schedule, moment: datetime) -> Schedule:
+        """Resume a Schedule as of ``moment``: what fell into the hold is one row, and nothing comes in a burst.
+
+        :return: the Schedule as it is now stored.
+        """
+        free: dict[str, datetime | None] = dict.fromkeys(("held_at", "held_by", "held_why", "held_until"))
+        if not schedule.vanished_at:  # else all that it misses is told when it is back
+            try:
+                self.settle(schedule, moment)
+            except BadTrigger as error:
+                self.log(f"What {schedule.name} missed while it was held is not known: {error}")
+            schedule = self.store.schedule(schedule.name) or schedule
+            free["next_fire_time"] = self.next_or_put_off(schedule.in_force, moment, schedule.watermark)
+        self.store.put_schedule(schedule.but(**free))
+        return self.store.schedule(schedule.name) or schedule
+
+
+def held_in_words(schedule: Schedule) -> str:
+    """Return the reason on record for a fire time that fell into a hold."""
+    why = f": {schedule.held_why}" if schedule.held_why else ""
+    return f"held by {schedule.held_by}{why}"
+
+
+def site_hold_in_words(note: str) -> str:
+    """Return the reason on record for a fire time that fell into a hold of the whole site, by its note."""
+    _, by, why = note.split("\t")
+    return f"held by {by}, with the site" + (f": {why}" if why else "")
+
+
+def _note_row(schedule: Schedule, now: datetime, reason: str) -> Run:
+    return new_run(schedule, now, "tick").but(state=SKIPPED, finished_at=now, summary=reason)
