@@ -11,17 +11,21 @@ from .model import new_run, new_run_id
 from .run.supervisor import FILES_NOTE, PROBLEM_NOTE, Supervisor, hold_run_lock, release_run_lock
 from .siteconfig import find_state, read_config
 from .state import is_current, lock, stamp_lines, unlock
+from .stores.base import HOLD_NOTE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from signal import alarm
 
+    from .adoption import Adoption
+    from .housekeeping import Housekeeping
     from .launchers.process import ProcessLauncher
     from .model import Outcome, Run, Schedule
     from .run.load import Loaded
-    from .scheduler import Scheduler
     from .stores.base import Store
+    from .tick import Tick
 else:
     from _signal import alarm
 
@@ -70,11 +74,22 @@ class Site:
 
         return SQLiteStore(self.state.store_file).open(create=create)
 
-    def scheduler(self, store: Store) -> Scheduler:
-        """Return the brain over an open store. (Imported here: while a command's body gets ready.)"""
-        from .scheduler import Scheduler
+    # (What a plain run by hand has no use for is imported where it is used.)
 
-        return Scheduler(self.state, store)
+    def adoption(self, store: Store) -> Adoption:
+        from .adoption import Adoption
+
+        return Adoption(self.state, store)
+
+    def decisions(self, store: Store) -> Tick:
+        from .tick import Tick
+
+        return Tick(store, self.state.log)
+
+    def housekeeping(self, store: Store) -> Housekeeping:
+        from .housekeeping import Housekeeping
+
+        return Housekeeping(self.state, store)
 
     def supervisor(self) -> Supervisor:
         return Supervisor(
@@ -83,7 +98,18 @@ class Site:
             environment=self._environment,
             host=self.host,
             reload=self._load_if_changed,
+            steer=self._steer,
         )
+
+    def _steer(self, store: Store, run: Run, verb: str, details: dict[str, str | None]) -> None:
+        """Do what a run at work wants done to its own Schedule.
+
+        :raises DracotaskError, ValueError: it cannot be done.
+        """
+        from .control import Control
+
+        Control(store, by="the task itself", log=self.state.log).steer(run.schedule, verb, details, utc_now())
+        self.state.look_now()
 
     def _environment(self) -> dict[str, str]:
         """Return what [env] says by now: a supervisor with a queue before it outlives many a dracotask.toml."""
@@ -142,15 +168,15 @@ class Site:
         alarm(TICK_LIMIT)  # not before: a load has a limit of its own
         now = utc_now()
         with self.open_store() as store:
-            scheduler = self.scheduler(store)
-            scheduler.sweep(now)  # first, so that no dead run stands in the way of its next
+            housekeeping = self.housekeeping(store)
+            housekeeping.sweep(now)  # first, so that no dead run stands in the way of its next
             reach("tick_swept")
-            scheduler.claim_due(now, origin)
+            self.decisions(store).claim_due(now, origin)
             reach("tick_claimed")
-            scheduler.prune(now)
+            housekeeping.prune(now)
             is_broken = store.note(PROBLEM_NOTE) is not None
             wanted = 0 if is_broken else len(store.queued(self.config.max_running))
-            next_look, stamps = scheduler.next_look(), store.note(FILES_NOTE) or ""
+            next_look, stamps = self.adoption(store).next_look(), store.note(FILES_NOTE) or ""
         launcher = self._launch(wanted, held) if wanted else None
         self.state.write_next(next_look, stamps)
         return launcher
@@ -185,7 +211,7 @@ class Site:
             current = stamps is not None and is_current(stamps)
             retry_at, now = store.note(RETRY_NOTE), utc_now()
             current = current and (retry_at is None or now < from_text(retry_at))
-            return self.scheduler(store).must_load(current, now)
+            return self.adoption(store).must_load(current, now)
 
     def load(self) -> Loaded:
         """Load the task file and make what it declares the set in force.
@@ -201,29 +227,43 @@ class Site:
     def _adopt(self, loaded: Loaded) -> None:
         now = utc_now()
         with self.open_store() as store, store.transaction():
-            self.scheduler(store).adopt(loaded, now)
+            self.adoption(store).adopt(loaded, now)
             # What is wrong need not lie in the files: a package is missing, a database down, memory short.
             retry_at = now + max(RETRY_AFTER, RETRY_SHARE * loaded.took)
             store.put_note(RETRY_NOTE, to_text(retry_at) if loaded.problem else None)
 
     # -- A run by hand ---------------------------------------------------------------------
 
-    def run(self, name: str, *, by: str, tee: int | None = None) -> Run:
+    def run(
+        self,
+        name: str,
+        *,
+        by: str,
+        tee: int | None = None,
+        arguments: Mapping[str, str] | None = None,
+        even_if_held: bool = False,
+    ) -> Run:
         """Run a task here and now, and return its Run with the outcome, or as skipped.
 
+        :param name: of a Task, or of a Schedule that was added.
         :param by: who asked, in words.
         :param tee: a descriptor that gets the output as well; None for none.
-        :raises TaskNotFound: there is no such task; LoadError: the task file is broken.
+        :param arguments: what ``run()`` is handed by name instead of the Schedule's own, as words of a command
+            line; None for those.
+        :param even_if_held: begin although its Schedule, or the site, is held.
+        :raises TaskNotFound: there is no such task; LoadError: the task file is broken; ControlError: the
+            arguments do not fit.
         """
         self.prepare()
+        asked = Asked(name, by, arguments, even_if_held)
         for _ in range(MOST_TRIES):
-            run = self._run_if_loaded(name, by, tee)
+            run = self._run_if_loaded(asked, tee)
             if run is not None:
                 return run
             self._load_if_changed()
         raise LoadError(f"{self.state.task_file} changes faster than it can be loaded.")
 
-    def _run_if_loaded(self, name: str, by: str, tee: int | None) -> Run | None:
+    def _run_if_loaded(self, asked: Asked, tee: int | None) -> Run | None:
         """Run the task; None when the task file is to be loaded first.
 
         The body comes first: it gets ready while the store is still being opened.
@@ -236,7 +276,7 @@ class Site:
                 body.dismiss()
                 return None
             try:
-                run, held = self._take_command(supervisor, store, name, by)
+                run, held = self._take_command(supervisor, store, asked)
             except BaseException:
                 body.dismiss()
                 raise
@@ -247,7 +287,7 @@ class Site:
             outcome = supervisor.see_through(store, run, held, body, tee=tee)
             if outcome is None:
                 self._withdraw(store, run)
-                self._runnable(store, name)  # says what is wrong with the task file
+                self._runnable(store, asked.name)  # says what is wrong with the task file
                 raise LoadError(f"{self.state.task_file} changes faster than it can be loaded.")
             store.leave()
         return _with_outcome(run, outcome)
@@ -258,26 +298,27 @@ class Site:
         if queued is not None and queued.fire_time is None:
             store.skip(queued, "the task file was being changed", utc_now())
 
-    def _take_command(self, supervisor: Supervisor, store: Store, name: str, by: str) -> tuple[Run, int | None]:
+    def _take_command(self, supervisor: Supervisor, store: Store, asked: Asked) -> tuple[Run, int | None]:
         """Queue a Run and take it, in one step; return it with its lock, or as skipped with None."""
         run_id = new_run_id()
         held = hold_run_lock(self.state, run_id)
         now = utc_now()
         try:
             with store.transaction():
-                schedule = self._runnable(store, name)
-                queued = self._claim_for_command(store, schedule, run_id, by, now)
+                schedule = self._runnable(store, asked.name)
+                if schedule.held_until and schedule.held_until <= now:  # and no tick has come by since
+                    schedule = self.decisions(store).end_hold(schedule, schedule.held_until)
+                queued = self._claim_for_command(store, schedule, run_id, asked, now)
                 if queued is None:  # nothing of it is due: a demand
-                    queued = new_run(schedule, now, "command", run_id=run_id, by=by)
+                    queued = asked.run(schedule, run_id, now)
                     taken = supervisor.take(store, queued, is_new=True)
                 else:
                     taken = supervisor.take(store, queued)
-                if taken is None and self.scheduler(store).sweep(now):
+                if taken is None and self.housekeeping(store).sweep(now):
                     # A dead Run must not keep its Task from running where no tick ever comes by.
                     taken = supervisor.take(store, queued)
                 if taken is None:
-                    busy = self.scheduler(store).busy(schedule, but=run_id)
-                    store.skip(queued, busy or "the schedule is held", now)
+                    queued = self._leave(store, schedule, queued, now)
         except BaseException:
             if held is not None:
                 release_run_lock(self.state, run_id, held)
@@ -287,15 +328,42 @@ class Site:
             return taken, held
         if held is not None:
             release_run_lock(self.state, run_id, held)
-        return store.run(run_id) or queued, None
+        return queued, None
+
+    def _leave(self, store: Store, schedule: Schedule, run: Run, now: datetime) -> Run:
+        """Skip a Run that could not be taken, and return it with the reason.
+
+        The fire time that another of its ``exclusive`` name keeps from beginning stays queued, as if a tick had
+        claimed it.
+        """
+        why = self._why_not(store, schedule, run)
+        if run.fire_time is None or self.decisions(store).busy(schedule, but=run.id):
+            store.skip(run, why, now)
+        return (store.run(run.id) or run).but(summary=why)
 
     def _claim_for_command(
-        self, store: Store, schedule: Schedule, run_id: str, by: str, now: datetime
+        self, store: Store, schedule: Schedule, run_id: str, asked: Asked, now: datetime
     ) -> Run | None:
         """Claim the fire time that a command finds due and return its queued Run; None when none is due."""
         if schedule.next_fire_time is None or schedule.next_fire_time > now:
             return None
-        return self.scheduler(store).claim_for_command(schedule, run_id, by, now)
+        if asked.is_special or store.note(HOLD_NOTE) is not None:
+            return None  # what is due is owed as it was planned, and while the site is held it is not claimed
+        return self.decisions(store).claim_for_command(schedule, run_id, asked.by, now)
+
+    def _why_not(self, store: Store, schedule: Schedule, run: Run) -> str:
+        """Say why a Run that was not taken could not begin."""
+        from .tick import held_in_words
+
+        note = None if run.despite_hold else store.note(HOLD_NOTE)
+        if schedule.held_at and not run.despite_hold:
+            return held_in_words(schedule)
+        if note is not None:
+            _, by, why = note.split("\t")
+            return f"the whole site is held by {by}" + (f": {why}" if why else "")
+        rival = next((each for each in store.running() if run.exclusive and each.exclusive == run.exclusive), None)
+        beside = f"{rival.schedule} is at work (exclusive: {run.exclusive})" if rival else "it could not begin"
+        return self.decisions(store).busy(schedule, but=run.id) or beside
 
     def _runnable(self, store: Store, name: str) -> Schedule:
         problem = store.note(PROBLEM_NOTE)
@@ -306,6 +374,33 @@ class Site:
             known = [schedule.name for schedule in store.schedules() if not schedule.vanished_at]
             raise TaskNotFound(name, self.state.task_file, known)
         return schedule
+
+
+class Asked:
+    """What a command asks for: a Run of a Schedule, perhaps with arguments of its own, or despite a hold."""
+
+    __slots__ = ("arguments", "by", "even_if_held", "name")
+
+    def __init__(self, name: str, by: str, arguments: Mapping[str, str] | None, even_if_held: bool) -> None:
+        self.name, self.by, self.arguments, self.even_if_held = name, by, arguments, even_if_held
+
+    @property
+    def is_special(self) -> bool:
+        """Whether the Run is another than its Schedule has planned."""
+        return self.arguments is not None or self.even_if_held
+
+    def run(self, schedule: Schedule, run_id: str, now: datetime) -> Run:
+        """Return the queued Run on demand.
+
+        :raises ControlError: ``run()`` cannot be handed these arguments.
+        """
+        run = new_run(schedule, now, "command", run_id=run_id, by=self.by)
+        arguments = schedule.arguments
+        if self.arguments is not None or schedule.parameters not in (None, "[]"):
+            from .control import handed
+
+            arguments = handed(schedule, self.arguments)
+        return run.but(despite_hold=self.even_if_held, arguments=arguments)
 
 
 def _with_outcome(run: Run, outcome: Outcome) -> Run:

@@ -105,6 +105,9 @@ class State:
     def output_file(self, run_id: str) -> str:
         return os.path.join(self.path, "runs", run_id + ".log")
 
+    def progress_file(self, run_id: str) -> str:
+        return os.path.join(self.path, "runs", run_id + ".progress")
+
     def run_lock(self, run_id: str) -> str:
         return os.path.join(self.path, "runs", run_id + ".lock")
 

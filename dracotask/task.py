@@ -18,21 +18,30 @@ from __future__ import annotations
 
 import sys
 
-from .errors import BadTrigger, LoadError
-from .model import Declaration, Policy
+from .errors import LoadError
+from .model import OMITTED, Declaration, Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime, timedelta
-    from typing import Any, ClassVar
+    from typing import Any, ClassVar, TypeVar
 
     from .model import Run
+    from .steering import OwnSchedule, Steering
     from .triggers.base import Trigger
     from .work import Configuration, Database, Logger
 
-#: Stands for an argument that was left out, which is not the same as None.
-OMITTED: Any = type("Omitted", (), {"__repr__": lambda self: "(omitted)"})()
+    Item = TypeVar("Item")
+
+
+class Nowhere:
+    """Stands for the way to nobody, where it is first asked for: a run that never asks is spared the import."""
+
+    def __get__(self, task: object, kind: object) -> Steering:
+        from .steering import Steering
+
+        return Steering()
 
 
 class Task:
@@ -44,7 +53,7 @@ class Task:
 
     The policy of a task is set on the class: ``time_limit = "10m"``, ``stop_grace``, ``max_output``,
     ``memory_limit``, ``nice``, ``max_instances``, ``keep_runs``, ``keep_days``; dracotask.toml has the
-    same names, and wins.
+    same names, and wins. ``exclusive = "name"`` binds tasks that must not run beside each other.
     """
 
     abstract: ClassVar[bool] = True
@@ -55,8 +64,12 @@ class Task:
     #: Whether schedule() reads what it is told. The body of a run has no use for it, and saves cron's import.
     reads_schedules: ClassVar[bool] = True
 
-    #: What this execution is: ``id``, ``fire_time`` (None on demand), ``attempt``, ``schedule``. None in a unit test.
+    #: What this execution is: ``id``, ``schedule``, ``fire_time`` (None on demand), ``attempt`` and ``arguments`` (a
+    #: dictionary). None in a unit test.
     current_run: Run | None = None
+
+    #: The way to whoever looks after this execution; outside of one it leads nowhere.
+    steering: Steering = Nowhere()  # type: ignore[assignment]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -98,17 +111,61 @@ class Task:
         """
         if not Task.reads_schedules:
             return
-        draco = (minute, hour, dow)
-        kinds = (("cron", cron), ("every", every), ("at", at), ("trigger", trigger))
-        said = [(name, value) for name, value in kinds if value is not OMITTED]
-        if len(said) + any(part is not OMITTED for part in draco) > 1:
-            raise TypeError("schedule() takes minute, hour, dow, or one of cron=, every=, at=; call it once for each.")
-        rule = _RULES[said[0][0]](said[0][1]) if said else _draco_cron(draco)
+        from .rules import rule_of
+
+        rule = rule_of(minute, hour, dow, cron=cron, every=every, at=at, trigger=trigger)
         self.__dict__.setdefault("_rules", []).append(rule)
 
-    def run(self) -> str | None:
-        """Do the work. A returned text is the Run's one-line summary; an exception is its failure."""
+    def run(self, **arguments: Any) -> str | None:
+        """Do the work. A returned text is the Run's one-line summary; an exception is its failure.
+
+        Parameters are what a schedule that is added at run time, or a command, hands over by name.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no run().")
+
+    # -- While it runs -----------------------------------------------------------------------
+
+    def proceed(self) -> bool:
+        """Tell whether to go on: False once somebody wants this Run stopped, or its time is up.
+
+        A task that asks is let alone until it has come to a good place, for half of its grace; one that never asks
+        gets the exception Stopped at once. True outside of a Run. (Webware TaskKit's ``proceed()``.)
+        """
+        return self.steering.proceed()
+
+    def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+        """Say how far the work is; it is shown while the Run is at work, and stays on record.
+
+        It may be said as often as one likes: what is written is the latest, every second or so.
+
+        :param done: how much is done, in any measure.
+        :param total: how much it will be; None when nobody knows.
+        :param note: a few words on what is being done.
+        """
+        self.steering.progress(done, total, note)
+
+    def track(self, items: Iterable[Item], *, total: int | None = None) -> Iterator[Item]:
+        """Yield each of ``items``, tell the progress, and end early when the work is not to go on.
+
+        :param total: how many there are; None to ask ``len()``, if it can be asked.
+        """
+        if total is None and hasattr(items, "__len__"):
+            total = len(items)  # type: ignore[arg-type]
+        done = 0
+        for item in items:
+            if not self.proceed():
+                return
+            self.progress(done, total)
+            yield item
+            done += 1
+        self.progress(done, total)
+
+    @property
+    def own_schedule(self) -> OwnSchedule:
+        """The Schedule that this Run is of, to be steered from within."""
+        from .steering import OwnSchedule
+
+        return OwnSchedule(self.steering)
 
     @property
     def logger(self) -> Logger:
@@ -140,11 +197,18 @@ def declaration(task: Task, *, line: int, zone: str, policy: dict[str, Any]) -> 
     kind = type(task)
     if kind.run is Task.run:
         raise LoadError(f"class {kind.__name__} has no run(). Give it one, or set abstract = True.")
+    from .arguments import parameters_of
+
+    try:
+        parameters = parameters_of(task.run)
+    except ValueError as error:
+        raise LoadError(f"class {kind.__name__}: {error}.") from None
     rules = [rule(zone) if callable(rule) else rule for rule in task.__dict__.get("_rules", ())]
     description = next((line for line in map(str.strip, (kind.__doc__ or "").splitlines()) if line), "")
     return Declaration(
         name=kind.__name__,
         trigger=_joined(rules),
+        parameters=parameters,
         policy=_policy(kind, policy).to_text(),
         description=description,
         source=f"__tasks__.py:{line}",
@@ -171,52 +235,3 @@ def _policy(kind: type[Task], site: dict[str, Any]) -> Policy:
             except (ValueError, TypeError) as error:
                 raise LoadError(f"class {kind.__name__}: {key} = {getattr(kind, key)!r} cannot be: {error}.") from None
     return Policy(**{**DEFAULT_POLICY, **own, **site})
-
-
-# The zone is the site's, and known only to whoever loads the file: a cron rule waits for it.
-
-
-def _checked_cron(expression: str) -> Any:
-    from .triggers.cron import CronTrigger
-
-    if not isinstance(expression, str):
-        raise BadTrigger(f"cron={expression!r} is no cron line. Write cron=\"*/15 * * * *\", or leave it out.")
-    CronTrigger(expression, "UTC")
-    return lambda zone: CronTrigger(expression, zone)
-
-
-def _draco_cron(arguments: tuple[Any, Any, Any]) -> Any:
-    from .triggers.draco import OMITTED as LEFT_OUT
-    from .triggers.draco import from_draco
-
-    minute, hour, dow = (LEFT_OUT if part is OMITTED else part for part in arguments)
-    return _checked_cron(from_draco(minute, hour, dow))
-
-
-def _interval(every: str | float | timedelta) -> Trigger:
-    from .triggers.interval import EPOCH, IntervalTrigger, parse_every
-
-    return IntervalTrigger(every=parse_every(every), start=EPOCH)
-
-
-def _date(at: str | datetime) -> Trigger:
-    from .triggers.date import DateTrigger, parse_at
-
-    return DateTrigger(parse_at(at))
-
-
-def _checked_trigger(trigger: Trigger) -> Trigger:
-    from .triggers import parse_trigger
-
-    if not callable(getattr(trigger, "next_after", None)):
-        raise BadTrigger(f"trigger={trigger!r} is not a Trigger. For a rule in words use cron=, every= or at=.")
-    parse_trigger(str(trigger))  # what is stored must be readable
-    return trigger
-
-
-_RULES: dict[str, Callable[[Any], Any]] = {
-    "cron": _checked_cron,
-    "every": _interval,
-    "at": _date,
-    "trigger": _checked_trigger,
-}

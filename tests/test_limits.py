@@ -17,6 +17,8 @@ from sites import PATIENCE, SCRIPT, Site, until
 
 from dracotask.clock import utc_now
 from dracotask.model import Run
+from dracotask.run.family import Family, strangers_among_us
+from dracotask.run.limits import MARK as RUN_MARK
 from dracotask.run.output import MARK
 from dracotask.run.supervisor import ring
 
@@ -155,6 +157,112 @@ def test_the_children_of_a_body_end_with_it(site, end):
     site.wait_for_silence()
 
 
+#: How a child gets out of sight; each is told of, and stays until somebody ends it.
+ESCAPES = {
+    "with a session of its own": ["os.setsid()"],
+    "orphaned": ["if os.fork(): os._exit(0)"],
+    "as a daemon": ["os.setsid()", "if os.fork(): os._exit(0)", "os.chdir('/')", "os.closerange(0, 1000)"],
+    "in another program": ["os.setsid()", "if os.fork(): os._exit(0)", "sleep = 'sleep'"],
+    "without its environment": ["os.setsid()", "if os.fork(): os._exit(0)", "os.environ.clear()", "sleep = 'sleep'"],
+    "with a child of its own": ["os.setsid()", "if os.fork() == 0: os.setsid()"],
+}
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("end", [time_out, stop_it])
+@pytest.mark.parametrize("escape", ESCAPES.values(), ids=ESCAPES)
+def test_who_slips_away_ends_with_the_run(site, end, escape):
+    # Given a body that first of all lets a child slip away, deaf to all that can be ignored
+    write_task(
+        site,
+        "sleep = None",
+        "place = os.getcwd()",
+        "if os.fork() == 0:",
+        *("    " + line for line in escape),
+        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "    os.chdir(place)",
+        "    tell(self, 'away')",
+        "    if sleep: os.execvp(sleep, [sleep, '3600'])",
+        "    while True: signal.pause()",
+        "wait_at_gate()",
+        time_limit=3 if end is time_out else 3600,
+    )
+
+    # When the run is ended
+    started = site.start("Work")
+    site.wait_for("away", 2 if escape == ESCAPES["with a child of its own"] else 1)
+    if end is stop_it:
+        stop(site)
+    started.communicate(timeout=PATIENCE)
+
+    # Then its outcome is not on record before all are gone
+    assert started.returncode == (130 if end is stop_it else 124)
+    assert [told.pid for told in site.told("away") if is_there(told.pid)] == []
+
+
+def test_where_no_orphan_is_adopted_the_environment_tells_whose_it_is():
+    # Given a process that has left its session and its parent, as on a host where nobody adopts
+    command = ["sh", "-c", "setsid sleep 3600 >/dev/null & echo $!"]
+    started = subprocess.run(command, env={**os.environ, RUN_MARK: "a-run"}, stdout=subprocess.PIPE, text=True)
+    pid = int(started.stdout)
+    of_nobody = strangers_among_us(0)
+
+    # Then it is none of another run's
+    assert Family(1 << 30, "another", of_nobody).living() == []
+
+    # And ends with its own
+    until(lambda: Family(1 << 30, "a-run", of_nobody).living() == [pid])
+    Family(1 << 30, "a-run", of_nobody).end()
+    until(lambda: not is_there(pid) or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+
+
+def test_what_one_run_leaves_behind_on_purpose_outlives_the_stop_of_the_next(site):
+    # Given one supervisor for two runs, of which the first leaves daemons behind
+    site.put("dracotask.toml", "max_running = 1\n")
+    site.write(
+        "import os, signal",
+        "class First(Task):",
+        "    def __init__(self): self.schedule(cron='0 0 1 1 *')",
+        "    def run(self):",
+        "        tell(self, type(self).__name__)",
+        "        for number in range(2):",
+        "            if os.fork() == 0:",
+        "                if number: os.setsid()",
+        "                if os.fork(): os._exit(0)",
+        "                tell(self, 'left')",
+        "                signal.pause()",
+        "class Second(First):",
+        "    def run(self):",
+        "        tell(self, 'Second')",
+        "        wait_at_gate()",
+    )
+    site.due()
+    site.make_due("First", "Second")
+    tick = site.start("due")
+    site.wait_for("left", 2)
+    second = site.wait_for("Second")
+
+    # When the second is stopped
+    with site.store() as store:
+        assert store.request_stop(second.run_id, by="alice", why=None, now=utc_now())
+    ring(site.state, second.run_id)
+    tick.communicate(timeout=PATIENCE)
+
+    # Then the daemons are still there
+    assert [run.state for run in site.runs()] == ["succeeded", "stopped"]
+    left = [told.pid for told in site.told("left")]
+    assert [is_there(pid) for pid in left] == [True, True]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+
+
 LEAVING = [
     "ready = os.pipe()",
     "if os.fork() == 0:",
@@ -166,15 +274,6 @@ LEAVING = [
     "os.close(ready[1])",
     "os.read(ready[0], 1)",
 ]
-
-
-@pytest.mark.parametrize("end", [time_out, stop_it])
-def test_a_child_in_a_session_of_its_own_may_live_and_is_not_waited_for(site, end):
-    write_task(site, *LEAVING, "wait_at_gate()", time_limit=LIMIT if end is time_out else 3600)
-
-    end(site)
-
-    os.kill(site.told("child")[0].pid, signal.SIGKILL)
 
 
 def test_a_child_that_holds_the_pipe_does_not_delay_the_outcome(site):
@@ -347,6 +446,71 @@ def test_a_memory_limit_beyond_the_one_inherited_is_no_failure(site):
     ended = site.run("Work", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)))
 
     assert (ended.returncode, site.last_run().state) == (0, "succeeded")
+
+
+#: Children that each have as much memory as they write to.
+EATING = [
+    "for number in range(3):",
+    "    if os.fork() == 0:",
+    "        x = b'x' * (100 << 20)",
+    "        tell(self, 'full')",
+    "        while True: signal.pause()",
+]
+
+
+@pytest.mark.parametrize("away", ["pass", "os.setsid()"])
+def test_a_memory_limit_counts_all_processes_of_a_run_together(site, away):
+    # Given a limit that each process keeps within, and all together do not
+    eating = [*EATING[:2], f"        {away}", *EATING[2:]]
+    write_task(site, *eating, "wait_at_gate()", memory_limit="250 MiB")
+
+    # When it is run
+    run, _ = run_work(site)
+
+    # Then all are ended
+    assert run.state == "failed"
+    assert re.fullmatch(r"over its memory limit of 250 MiB \([34] processes together\)", run.error)
+    site.wait_for_silence()
+
+
+def test_memory_that_processes_share_counts_once(site):
+    # Given a large piece of memory that children only inherit
+    write_task(
+        site,
+        "x = b'x' * (100 << 20)",
+        *(line.replace("x = b'x' * (100 << 20)", "pass") for line in EATING),
+        "wait_at_gate()",
+        "return 'done'",
+        memory_limit="250 MiB",
+    )
+    started = site.start("Work")
+    site.wait_for("full", 3)
+
+    # When it has been looked at several times
+    begun = utc_now()
+    until(lambda: (utc_now() - begun).total_seconds() > 1)
+    site.open_gate()
+    started.communicate(timeout=PATIENCE)
+
+    # Then nobody minds
+    assert (site.last_run().state, site.last_run().summary) == ("succeeded", "done")
+    for told in site.told("full"):
+        os.kill(told.pid, signal.SIGKILL)
+
+
+def test_niceness_is_that_of_all_processes_of_a_run(site):
+    site.write(
+        "import subprocess",
+        "class Work(Task):",
+        "    nice = 7",
+        "    def __init__(self): self.schedule(cron='0 0 1 1 *')",
+        "    def run(self):",
+        "        return subprocess.run(['sh', '-c', 'nice'], capture_output=True, text=True).stdout",
+    )
+    site.due()
+    site.make_due("Work")
+    site.due()
+    assert site.last_run().summary == str(min(os.nice(0) + 7, 19))
 
 
 def test_a_caller_whose_name_is_no_text_may_run_a_task(site):

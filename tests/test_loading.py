@@ -313,6 +313,20 @@ def test_a_report_that_no_loader_writes_is_none(loaded, report):
     assert loaded.schedule("Work").vanished_at is None
 
 
+def test_a_task_that_has_just_gone_from_the_file_is_missed_and_no_failure_of_ours(loaded):
+    # Given a due fire time of a task that somebody has taken out of the file a moment ago
+    loaded.put("__tasks__.py", HEAD + "class Other(Task):\n    def run(self): pass\n")
+
+    # When the next look comes, and somebody runs it by hand
+    loaded.due()
+    by_hand = loaded.run("Work")
+
+    # Then it is on record as missed, with no traceback
+    assert by_hand.returncode == 2
+    assert "Traceback" not in by_hand.stdout + by_hand.stderr
+    assert {(run.state, run.summary) for run in loaded.runs("Work")} == {("missed", "the task is gone from the file")}
+
+
 # -- Compiled once ---------------------------------------------------------------------------
 
 
@@ -330,7 +344,7 @@ def test_a_task_file_is_compiled_once_and_the_docroot_is_left_as_it_is(loaded):
     assert not list(loaded.docroot.glob("**/__pycache__/__tasks__.*"))
 
 
-@pytest.mark.parametrize("rest", [b"", b"\0" * 100, b"(\xff\xff\xff\x7f"])
+@pytest.mark.parametrize("rest", [b"", b"\0" * 100, b"(\xff\x00\x00\x00"])
 def test_what_is_left_of_a_compiled_file_by_a_full_disk_is_compiled_again(loaded, rest):
     (kept,) = Path(loaded.state.path).glob("tasks.*")
     whole = kept.read_bytes()

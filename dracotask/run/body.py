@@ -6,22 +6,25 @@ import os
 import sys
 from time import monotonic
 
-from ..errors import Interrupted, Skip, Stopped, TimedOut
+from ..errors import Interrupted, Skip, Stopped, TaskNotFound, TimedOut
 from ..failpoints import reach
 from ..model import Policy, Run
 from ..state import is_current
 from ..task import Task
-from .channel import receive, run_of
-from .limits import limit_memory
+from .channel import identity, receive, run_of
+from .limits import MARK, limit_memory
 from .loader import enter, execute, find_task, read_task_file
+from .outcome import LINE
 from .process import leave_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from signal import SIGQUIT, SIGTERM, signal
     from types import TracebackType
+    from typing import Any
 
     from ..state import State
+    from ..steering import Steering
     from .channel import Sender
 else:
     from _signal import SIGQUIT, SIGTERM, signal
@@ -43,9 +46,11 @@ def one_run(state: State, orders: int, report: Sender) -> int:
         return 0  # the Run is another's, or the supervisor is gone
     run, stamps, niceness = run_of(order)
     os.nice(niceness)
+    os.environ[MARK] = run.id
     if _is_stale(stamps, seen, problem):
         report.send("stale")
         return 0
+    SteeringOnFirstUse.put_in_place(state.progress_file(run.id), orders, report)
     return _do(run, state.docroot, problem, report)
 
 
@@ -66,33 +71,60 @@ def _is_stale(stamps: str, seen: str, problem: BaseException | None) -> bool:
     return seen != stamps.partition("\t")[0] or (problem is not None and not is_current(stamps))
 
 
+class SteeringOnFirstUse:
+    """Stands for ``Task.steering`` until a task takes it: most never do, and are spared the import."""
+
+    def __init__(self, *way: Any) -> None:
+        self.way = way
+
+    @classmethod
+    def put_in_place(cls, progress_file: str, orders: int, report: Sender) -> None:
+        # What is the pipe of orders is asked now: the task may close all it finds, and have a file of that number.
+        Task.steering = cls(progress_file, orders, identity(orders), report)  # type: ignore[assignment]
+
+    def __get__(self, task: object, kind: object) -> Steering:
+        from .steering import PipeSteering
+
+        Task.steering = found = PipeSteering(*self.way)
+        return found
+
+
 def _do(run: Run, docroot: str, problem: BaseException | None, report: Sender) -> int:
     """Run the task and report how that went; return the exit code."""
     policy = Policy.from_text(run.policy)
     sys.argv = ["dracotask.py", docroot, run.task]
+    stop = StopSignal(policy.time_limit)
     try:
         limit_memory(policy.memory_limit)
-        _listen_for_stop(policy)
+        signal(SIGTERM, stop)
         if problem:
             raise problem
-        summary = _run(find_task(run.task, docroot), run)
+        try:
+            kind = find_task(run.task, docroot)
+        except TaskNotFound:  # which the next load finds too, when the file has had its time
+            report.send("gone")
+            return 2
+        summary = _run(kind, run)
         reach("work_done")
+        stop.is_too_late = True
         _end_database("commit")
-        report.send("done", summary)
+        report.send("done", _cut(summary))
         reach("work_reported")
         return 0
     except BaseException as error:
         return _report_failure(error, report)
     finally:
         _end_database("close")  # which rolls back what is not committed
+        stop.is_too_late = False  # it may still end what waits for a thread
 
 
 def _run(kind: type[Task], run: Run) -> str:
     """Run the task and return its one-line summary; Skip and a polite exit are summaries too."""
     task = kind()
-    task.current_run = run
+    arguments = _arguments(run)
+    task.current_run = run.but(arguments=arguments)
     try:
-        result = task.run(**_arguments(run))
+        result = task.run(**arguments)
     except Skip as reason:
         return f"skipped: {reason}" if str(reason) else "skipped"
     except SystemExit as leaving:
@@ -110,6 +142,11 @@ def _arguments(run: Run) -> dict[str, object]:
     return dict(json.loads(run.arguments))
 
 
+def _cut(words: str) -> str:
+    """Return as much of a summary or an error as is kept of its first line: no message may be longer than a few."""
+    return words.strip()[: LINE + 1]
+
+
 def _end_database(method: str) -> None:
     """Commit or close the database of the run, if the task ever touched it."""
     work = sys.modules.get("dracotask.work")
@@ -120,13 +157,13 @@ def _end_database(method: str) -> None:
 def _report_failure(error: BaseException, report: Sender) -> int:
     """Print the traceback as far as it is the task's, report the error in one line, return the exit code."""
     if isinstance(error, SystemExit):
-        report.send("failed", f"the task called sys.exit({error.code!r})")
+        report.send("failed", _cut(f"the task called sys.exit({error.code!r})"))
         return error.code if isinstance(error.code, int) and 0 < error.code < 256 else 1
     # First the report: to print a traceback takes memory, of which there may be none left.
     if isinstance(error, Interrupted):
         report.send("interrupted", type(error).__name__)
     else:
-        report.send("failed", f"{type(error).__name__}: {error}".removesuffix(": "))
+        report.send("failed", _cut(f"{type(error).__name__}: {error}".removesuffix(": ")))
     try:
         _print_traceback(error)
     except MemoryError:
@@ -153,15 +190,19 @@ def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
     return theirs[0]
 
 
-def _listen_for_stop(policy: Policy) -> None:
-    """Turn TERM into an exception in the main thread."""
-    begun = monotonic()
+class StopSignal:
+    """What becomes of TERM: an exception in the main thread.
 
-    def stop(number: int, frame: object) -> None:
-        limit = policy.time_limit
-        raise TimedOut if limit and monotonic() - begun >= limit - 0.1 else Stopped
+    :ivar is_too_late: whether the work is done, and its end must not be torn: committed, and on record as stopped.
+    """
 
-    signal(SIGTERM, stop)
+    def __init__(self, time_limit: float | None) -> None:
+        self.limit_at = monotonic() + time_limit - 0.1 if time_limit else float("inf")
+        self.is_too_late = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        if not self.is_too_late:
+            raise TimedOut if monotonic() >= self.limit_at else Stopped
 
 
 def _prepare_last_words() -> None:

@@ -20,7 +20,7 @@ from .loader import declarations, enter
 from .outcome import in_bytes
 from .output import RunOutput
 from .process import fork_body, leave_at_once
-from .watch import Watch
+from .watch import Attention, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _report(state: State, config: Config, zone: str) -> dict[str, Any]:
     for _ in range(2):
         output = RunOutput(state.load_output, MAX_OUTPUT)
         body = fork_body(work, environment=config.environment())
-        ended = Watch(body, policy, output, lambda: False, may_leave_processes=False).until_it_ends()
+        ended = Watch(body, policy, output, Attention()).until_it_ends()
         body.close()
         output.close()
         report = _read(ended.mailbox.last("report"))
@@ -204,7 +204,8 @@ def _read(message: list[str] | None) -> dict[str, Any] | None:
         report["declared"] = [Declaration(**facts) for facts in report.pop("tasks")]
         texts = [report["seen"], report["problem"] or "", *report["files"].values()]
         for declared in report["declared"]:
-            texts += [declared.name, declared.policy, declared.trigger or "", declared.description, declared.source]
+            texts += [getattr(declared, name) for name in declared.__slots__ if name != "trigger"]
+            texts.append(declared.trigger or "")
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
     return report if all(isinstance(text, str) for text in texts) else None

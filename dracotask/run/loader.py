@@ -77,7 +77,7 @@ def _compiled(source: bytes, state: State) -> CodeType:
             kept = file.read()
         if kept.startswith(mark):
             return marshal.loads(kept[len(mark) :])  # type: ignore[no-any-return]
-    except (OSError, ValueError, EOFError, TypeError):
+    except (OSError, ValueError, EOFError, TypeError, MemoryError):
         pass  # there is none yet, or no longer a whole one
     code: CodeType = compile(source, state.task_file, "exec", dont_inherit=True)
     try:

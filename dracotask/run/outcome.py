@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..clock import from_text, in_words, to_text
-from ..model import FAILED, LOST, STOPPED, SUCCEEDED, TIMED_OUT, Outcome
+from ..model import FAILED, LOST, MISSED, STOPPED, SUCCEEDED, TIMED_OUT, Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,17 +46,23 @@ def judge(ended: Ended, policy: Policy, *, stopped_by: str | None, now: datetime
 def _verdict(
     ended: Ended, policy: Policy, code: int, stopped_by: str | None
 ) -> tuple[str, str | None, str | None]:
-    report = ended.mailbox.last("done", "failed", "interrupted")
+    report = ended.mailbox.last("done", "failed", "interrupted", "gone")
     kind, words = (report[0], "\0".join(report[1:])) if report else (None, None)
-    if kind == "done" and code == 0:
+    # A task that has heard no from proceed() has not done all it would have done.
+    if kind == "done" and code == 0 and not (ended.why and ended.mailbox.last("told")):
         return SUCCEEDED, words or None, None
-    manner = f", killed {in_words(policy.stop_grace)} later" if ended.killed else ""
+    summary = words or None if kind == "done" else None
+    manner = f", killed {in_words(ended.grace)} later" if ended.grace is not None else ""
     if ended.why == "limit":
-        return TIMED_OUT, None, f"over its time limit of {in_words(policy.time_limit or 0)}{manner}"
+        return TIMED_OUT, summary, f"over its time limit of {in_words(policy.time_limit or 0)}{manner}"
     if ended.why == "stop":
-        return STOPPED, None, f"stopped by {stopped_by}{manner}"
+        return STOPPED, summary, f"stopped by {stopped_by}{manner}"
+    if ended.why == "memory":
+        return FAILED, None, _over_memory(policy, ended.number)
     if kind == "failed":
         return FAILED, None, _with_limit(words or "", policy)
+    if kind == "gone":
+        return MISSED, "the task is gone from the file", None
     if kind == "interrupted":
         return STOPPED, None, "stopped by a TERM from outside dracotask"
     return FAILED, None, _unreported(code)
@@ -66,6 +72,11 @@ def _with_limit(error: str, policy: Policy) -> str:
     if error.startswith("MemoryError") and policy.memory_limit:
         return f"over its memory limit of {in_bytes(policy.memory_limit)} (MemoryError)"
     return error
+
+
+def _over_memory(policy: Policy, number: int) -> str:
+    together = f" ({number} processes together)" if number > 1 else ""
+    return f"over its memory limit of {in_bytes(policy.memory_limit or 0)}{together}"
 
 
 def _unreported(code: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from time import monotonic
 
 from ..failpoints import reach
 from .channel import Sender
@@ -34,16 +33,18 @@ class Body:
     :ivar life: open for as long as the body may live.
     """
 
-    __slots__ = ("life", "orders", "output", "pid", "reports", "started")
+    __slots__ = ("life", "orders", "output", "pid", "reports")
 
     def __init__(self, pid: int, output: int, reports: int, orders: int, life: int) -> None:
         self.pid, self.output, self.reports, self.orders, self.life = pid, output, reports, orders, life
-        self.started = monotonic()
 
     def order(self, *fields: str) -> None:
-        """Say what is to be done, once; its time counts from now."""
+        """Say what is to be done, once."""
         Sender(self.orders).send(*fields)
-        self.started = monotonic()
+
+    def stop(self) -> None:
+        """Say that it is to stop, once, to a body that asks."""
+        Sender(self.orders).send("stop")
 
     def close(self) -> None:
         for descriptor in (self.output, self.reports, self.orders, self.life):

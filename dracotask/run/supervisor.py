@@ -16,11 +16,12 @@ from ..errors import DracotaskError, StoreError
 from ..failpoints import reach
 from ..model import Outcome, Policy, Run
 from ..state import is_current, lock
-from .channel import order_of
+from .channel import LONGEST, order_of
+from .limits import adopt_orphans
 from .outcome import judge, to_lines
 from .output import RunOutput
 from .process import fork_body
-from .watch import Watch
+from .watch import Attention, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from ..state import State
     from ..stores.base import Store
     from .channel import Sender
+    from .family import Process
     from .process import Body
+    from .reports import Reports, Steer
     from .watch import Ended
 
     OpenStore = Callable[[], Store]
@@ -57,6 +60,7 @@ class Supervisor:
     :param environment: says what a body's environment has besides this process's own; asked before each.
     :param host: what the host is called in the record.
     :param reload: loads the task file when it has changed; called while the store is closed.
+    :param steer: does what a run at work wants done to its own Schedule.
     """
 
     def __init__(
@@ -67,9 +71,11 @@ class Supervisor:
         environment: Callable[[], dict[str, str]],
         host: str,
         reload: Callable[[], None],
+        steer: Steer,
     ) -> None:
-        self.state, self.open_store, self.reload = state, open_store, reload
+        self.state, self.open_store, self.reload, self.steer = state, open_store, reload, steer
         self.environment, self.host = environment, host
+        self._adopts = False
         self.told_to_stop = False
         self.told_by = ""
 
@@ -164,19 +170,19 @@ class Supervisor:
         """
         policy = Policy.from_text(run.policy)
         output = RunOutput(self.state.output_file(run.id), policy.max_output, tee=tee)
-        bell = Bell(self, store, run, held)
-        ended = self._watch(store, run, body, output, bell, niceness)
+        care = Care(self, store, run, held)
+        ended = self._watch(store, run, body, output, care, niceness)
         for _ in range(MOST_TRIES):
             if ended is not None or (fresh := self._fresh_body(store, run)) is None:
                 break
-            ended = self._watch(store, run, fresh, output, bell, niceness)
+            ended = self._watch(store, run, fresh, output, care, niceness)
         output.close()
         if ended is None:
             self._give_back(store, run, held)
             return None
-        outcome = judge(ended, policy, stopped_by=bell.by or "nobody", now=utc_now(), output_bytes=output.total)
+        outcome = judge(ended, policy, stopped_by=care.bell.by or "nobody", now=utc_now(), output_bytes=output.total)
         reach("outcome_known")
-        if self._record(store, run, outcome, held):
+        if self._record(store, run, outcome, care, held):
             reach("outcome_recorded")
             release_run_lock(self.state, run.id, held)
         else:
@@ -185,18 +191,29 @@ class Supervisor:
         return outcome
 
     def _watch(
-        self, store: Store, run: Run, body: Body, output: RunOutput, bell: Bell, niceness: int
+        self, store: Store, run: Run, body: Body, output: RunOutput, care: Care, niceness: int
     ) -> Ended | None:
         """Watch the body do the Run; None when it is not to begin: the files were saved since they were loaded."""
         stamps = store.note(FILES_NOTE) or "-"
         if not is_current(stamps):
             body.dismiss()
             return None
+        strangers = self._strangers(body)
+        self._adopts = self._adopts or adopt_orphans()  # before it may begin: nothing that it starts can get away
         body.order(*order_of(run, stamps, niceness))
         reach("body_started")
-        ended = Watch(body, Policy.from_text(run.policy), output, bell.must_stop).until_it_ends()
+        watch = Watch(body, Policy.from_text(run.policy), output, care, run_id=run.id, strangers=strangers)
+        ended = watch.until_it_ends()
         body.close()
         return None if ended.mailbox.last("stale") else ended
+
+    def _strangers(self, body: Body) -> list[Process]:
+        """Return what an earlier run has left with us on purpose; it is none of the next one's."""
+        if not self._adopts:
+            return []
+        from .family import strangers_among_us
+
+        return strangers_among_us(body.pid)
 
     def _fresh_body(self, store: Store, run: Run) -> Body | None:
         """Have the saved files loaded and return a body that has read them; None when they are broken."""
@@ -222,12 +239,15 @@ class Supervisor:
 
     # -- Record ----------------------------------------------------------------------------
 
-    def _record(self, store: Store, run: Run, outcome: Outcome, held: int) -> bool:
+    def _record(self, store: Store, run: Run, outcome: Outcome, care: Care, held: int) -> bool:
         """Write the outcome to the store; when that will not have it, leave it in the lock file for the sweep."""
         until, pause = time.monotonic() + RECORD_PATIENCE, 0.2
         while True:
             try:
-                store.open().finish(run, outcome)
+                store.open()
+                care.settle()
+                if store.finish(run, outcome) or run.exclusive:
+                    self.state.look_now()  # for what has waited for this end
                 return True
             except StoreError as error:
                 store.close()
@@ -238,9 +258,57 @@ class Supervisor:
                     break
             time.sleep(pause)
             pause = min(2 * pause, 15.0)
+        care.give_up()
         os.pwrite(held, to_lines(run, outcome).encode()[:_LOCK_SIZE], 0)
         reach("outcome_left")
         return False
+
+
+class Care(Attention):
+    """What is asked and told while one run is at work.
+
+    :ivar bell: who wants it stopped.
+    """
+
+    longest_report = LONGEST
+
+    def __init__(self, supervisor: Supervisor, store: Store, run: Run, held: int) -> None:
+        self.supervisor, self.store, self.run = supervisor, store, run
+        self.bell = Bell(store, run, held)
+        self._grace = Policy.from_text(run.policy).stop_grace
+        self._reports: Reports | None = None
+
+    def must_stop(self) -> float | None:
+        if self.supervisor.told_to_stop:
+            self.bell.by = self.bell.by or self.supervisor.told_by
+            return self._grace
+        if not self.bell.has_rung():
+            return None
+        return self._grace if self.bell.grace is None else self.bell.grace
+
+    def hear(self, message: list[str]) -> None:
+        if self._reports is None:
+            from .reports import Reports  # most runs say nothing
+
+            self._reports = Reports(self.supervisor.state, self.store, self.run, self.supervisor.steer)
+        self._reports.hear(message)
+
+    def look(self) -> None:
+        if self._reports is not None:
+            self._reports.look()
+
+    def settle(self) -> None:
+        """Do what the body has said and nobody has done yet.
+
+        :raises StoreError: the store will not have it.
+        """
+        if self._reports is not None:
+            self._reports.settle()
+
+    def give_up(self) -> None:
+        """Say what will not be done any more."""
+        if self._reports is not None:
+            self._reports.give_up()
 
 
 class Bell:
@@ -248,32 +316,33 @@ class Bell:
 
     A stop is written in the store; the bell is a touch of the run's lock file, so that nobody need
     ask the store five times a second.
+
+    :ivar by: who wants it and why, in words; None when nobody does.
+    :ivar grace: the seconds between the polite stop and KILL that were asked for; None for the policy's.
     """
 
-    def __init__(self, supervisor: Supervisor, store: Store, run: Run, held: int) -> None:
-        self.supervisor, self.store, self.run, self.held = supervisor, store, run, held
+    def __init__(self, store: Store, run: Run, held: int) -> None:
+        self.store, self.run, self.held = store, run, held
         self.by: str | None = None
+        self.grace: float | None = None
         self._heard = os.fstat(held).st_mtime_ns
 
-    def must_stop(self) -> bool:
-        """Tell whether the run is to be stopped; ``by`` says on whose wish."""
-        if self.supervisor.told_to_stop:
-            self.by = self.supervisor.told_by
-            return True
+    def has_rung(self) -> bool:
+        """Tell whether the run is to be stopped."""
         rung = os.fstat(self.held).st_mtime_ns
         if rung != self._heard:
             try:
-                self.by = self._wish()
+                self._ask()
                 self._heard = rung
             except StoreError:
                 pass  # asked again at the next look
         return self.by is not None
 
-    def _wish(self) -> str | None:
+    def _ask(self) -> None:
         run = self.store.run(self.run.id)
-        if run is None or run.stop_at is None:
-            return None
-        return f"{run.stop_by}: {run.stop_why}" if run.stop_why else run.stop_by
+        if run is not None and run.stop_at is not None:
+            self.by = f"{run.stop_by}: {run.stop_why}" if run.stop_why else run.stop_by
+            self.grace = run.stop_grace
 
 
 def ring(state: State, run_id: str) -> None:
@@ -297,10 +366,11 @@ def hold_run_lock(state: State, run_id: str) -> int | None:
 
 def release_run_lock(state: State, run_id: str, held: int) -> None:
     """Remove the lock file of a Run that needs none any more, and let go. Only its holder may."""
-    try:
-        os.unlink(state.run_lock(run_id))
-    except OSError:
-        pass
+    for path in (state.progress_file(run_id), state.run_lock(run_id)):
+        try:
+            os.unlink(path)
+        except OSError:
+            pass
     os.close(held)
 
 
