@@ -9,7 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .errors import DracotaskError, Skip, Stopped, TimedOut
+    from .errors import ControlError, DracotaskError, ScheduleNotFound, Skip, Stopped, TimedOut
+    from .scheduler import Scheduler
     from .task import Task
     from .web.middleware import TaskMiddleware
     from .work import config, database, logger
@@ -23,8 +24,12 @@ __all__ = [
     "database",
     # For wsgi.py
     "TaskMiddleware",
+    # For any program
+    "Scheduler",
     # Errors
     "DracotaskError",
+    "ScheduleNotFound",
+    "ControlError",
     "Stopped",
     "TimedOut",
 ]  # fmt: skip
@@ -36,7 +41,10 @@ _HOMES = {
     "config": "work",
     "database": "work",
     "TaskMiddleware": "web.middleware",
+    "Scheduler": "scheduler",
     "DracotaskError": "errors",
+    "ScheduleNotFound": "errors",
+    "ControlError": "errors",
     "Stopped": "errors",
     "TimedOut": "errors",
 }

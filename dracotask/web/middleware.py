@@ -11,15 +11,19 @@ tasks, no response changes.
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from time import monotonic
 
 from ..errors import DocrootNotFound
-from .ticker import BEAT, BEAT_PATIENCE, Ticker
+from .ticker import BEAT, BEAT_PATIENCE, Ticker, have_threads, logger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from ..scheduler import Scheduler
 
 _NOT_FOUND = b"404 Not Found\n"
 
@@ -47,6 +51,8 @@ class TaskMiddleware:
         # (uWSGI calls none).
         self._tickers: dict[int, Ticker] = {}
         self._look_at = 0.0
+        self._schedulers: list[Scheduler] = []
+        self._begun_in = self._local_begun_in = 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if monotonic() > self._look_at:
@@ -64,7 +70,24 @@ class TaskMiddleware:
 
         ``post_worker_init`` of gunicorn, ``postfork`` of uWSGI, ``WSGIImportScript`` of mod_wsgi.
         """
-        self._ticker().start()
+        self._begin(self._ticker())
+
+    @property
+    def local(self) -> Scheduler:
+        """The Scheduler for what must see the application's memory; made when it is first asked for.
+
+        **Each worker runs its own**, in its threads: it starts with the first request there, or with :meth:`start`.
+        What is added before the server forks, each worker has. (Not as CGI, nor where DRACOTASK_ENABLED is off or
+        uWSGI lacks ``enable-threads``.)
+        """
+        if not self._schedulers:
+            # By name: this floor knows nothing of what stands above it, and a site without one does not load it.
+            scheduler: Any = import_module("dracotask.scheduler")
+            self._schedulers.append(scheduler.Scheduler())
+            if self._begun_in == os.getpid():
+                self._start_local()
+        # Of two threads that come here at once, one's is kept and the other's never holds a schedule.
+        return self._schedulers[0]
 
     def beat(self) -> None:
         """Tell the requests of this process that somebody else is looking; the ticker's thread does so."""
@@ -79,8 +102,24 @@ class TaskMiddleware:
         self._look_at = monotonic() + BEAT
         ticker = self._ticker()
         if not environ.get("wsgi.run_once"):  # as CGI: the process ends before a thread of its could look
-            ticker.start()
+            self._begin(ticker)
         ticker.look("request")
+
+    def _begin(self, ticker: Ticker) -> None:
+        ticker.start()
+        self._begun_in = os.getpid()
+        self._start_local()
+
+    def _start_local(self) -> None:
+        """Start the local Scheduler, once in each process: who stops it later wants it stopped."""
+        pid = os.getpid()
+        if not self._schedulers or self._local_begun_in == pid or self._ticker().is_off or not have_threads():
+            return
+        try:
+            self._schedulers[0].start()
+            self._local_begun_in = pid
+        except RuntimeError as error:  # as in Ticker.start()
+            logger.error("dracotask: the local schedules of this process are not run: %s", error)
 
     def _ticker(self) -> Ticker:
         pid = os.getpid()

@@ -62,7 +62,7 @@ class Ticker:
         self._started = threading.Lock()
         self._watcher: Watcher | None = None
         self._stopping = False
-        self._is_off = _is_switched_off()
+        self.is_off = _is_switched_off()
         self._ticks: list[Tick] = []
         self._failures = 0
         self._quiet_until = 0.0
@@ -75,7 +75,7 @@ class Ticker:
 
     def start(self) -> None:
         """Start the thread, if there may be one and is none."""
-        if self._is_off or not self.middleware.idle_tick or not do_threads_run():
+        if self.is_off or not self.middleware.idle_tick or not do_threads_run():
             return
         # Test and set: of two requests that come here at once, one starts the thread.
         if not self._started.acquire(blocking=False):
@@ -138,7 +138,7 @@ class Ticker:
 
         :param origin: what the Run's record will say: ``request`` or ``tick``.
         """
-        if self._is_off:
+        if self.is_off:
             return
         try:
             self._reap()
@@ -238,6 +238,11 @@ def do_threads_run() -> bool:
     eventlet = sys.modules.get("eventlet.patcher")
     if eventlet is not None and eventlet.is_monkey_patched("thread"):
         return False
+    return have_threads()
+
+
+def have_threads() -> bool:
+    """Tell whether the server lets any thread of ours run: uWSGI does so with enable-threads."""
     return bool(getattr(sys.modules.get("uwsgi"), "has_threads", True))
 
 

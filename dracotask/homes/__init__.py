@@ -1,0 +1,1 @@
+"""Homes: where the schedules of a Scheduler live, and who executes their Runs."""

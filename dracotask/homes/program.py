@@ -1,0 +1,330 @@
+"""The home of a program's own schedules: its memory. Runs are done in its threads.
+
+One thread looks at the clock, a few others do the work; none stands for a schedule that waits. What is forked from the
+program has the schedules as they were, and an engine of its own once that is started there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from contextlib import ExitStack, contextmanager
+from time import monotonic
+from weakref import WeakSet
+
+from ..clock import timedelta
+from ..control import Control
+from ..errors import DracotaskError
+from ..launchers.thread import ThreadLauncher
+from ..model import ACTIVE, FAILED, QUEUED, TIMED_OUT, Policy
+from ..run.outcome import lost
+from ..stores.interrupts import uninterrupted
+from ..stores.memory import MemoryStore
+from ..tick import Tick
+from ..zones import site_zone
+from .base import Enrolled, Home
+from .loop import Loop
+from .tasks import LocalTask, LocalTasks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+    from typing import Any
+
+    from ..model import Outcome, Run, Schedule
+    from ..steering import Steering
+    from ..stores.base import Store
+
+#: How often (seconds) the home is tidied up.
+TIDY_EVERY = 60.0
+
+#: So many Actions are remembered, and the Runs of so many Tasks that are no more.
+KEEP_ACTIONS, KEEP_TASKS = 1000, 100
+
+#: After how many ended Runs of a Task its history is cut back to what its policy keeps.
+PRUNE_AFTER = 100
+
+logger = logging.getLogger("dracotask.scheduler")
+
+
+class LocalControl(Control):
+    """The verbs over a program's own schedules, all of which are dynamic: its Tasks have no row of theirs.
+
+    :param tasks: the Tasks that were added.
+    """
+
+    def __init__(self, store: Store, tasks: LocalTasks, *, by: str) -> None:
+        super().__init__(store, by=by, log=logger.warning)
+        self.tasks = tasks
+
+    def template(self, task: str) -> Schedule:
+        return self.tasks[task].template()
+
+
+class ProgramHome(Home):
+    """Keeps schedules in memory, and has an engine in each process that starts one.
+
+    :param by: who uses the verbs, in words.
+    :param max_running: how many Runs are at work at most.
+    :param timezone: the zone of cron rules; None for the server's.
+    :param on_error: called with the Run and what it raised.
+    :param clock: tells the time.
+    """
+
+    def __init__(
+        self,
+        *,
+        by: str,
+        max_running: int,
+        timezone: str | None,
+        on_error: Callable[[Run, BaseException], object] | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.by, self.max_running, self.timezone = by, max_running, timezone
+        self.on_error, self._clock = on_error, clock
+        self.store = MemoryStore().open()
+        self.tasks = LocalTasks(self.zone)
+        self.tick = Tick(self.store, logger.warning)
+        self._ended: dict[str, int] = {}
+        self._gone: list[str] = []
+        self._tidy_at = monotonic() + TIDY_EVERY
+        # By pid: the threads of an engine stay behind at a fork, and no hook of a fork can be relied on (uWSGI).
+        self._engines: dict[int, _Engine] = {}
+        _alive.add(self)
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def zone(self) -> str:
+        return self.timezone or site_zone(None)[0]
+
+    @contextmanager
+    def control(self, by: str | None = None) -> Iterator[Control]:
+        with uninterrupted:
+            with self.store.transaction():
+                yield LocalControl(self.store, self.tasks, by=by or self.by)
+            self.engine().wake()
+
+    @contextmanager
+    def reading(self) -> Iterator[Store]:
+        yield self.store
+
+    def prepare(self, task: Any, name: str | None) -> LocalTask:
+        return self.tasks.prepare(task, name)
+
+    def enrol(self, prepared: LocalTask, name: str | None) -> Enrolled:
+        known = self.tasks.take_in(prepared).declared
+        return Enrolled(known.name, prepared.label if name is None else name, known.trigger)
+
+    def stop_runs(self, runs: list[Run]) -> None:
+        for run in runs:
+            self.engine().launcher.stop(run.id, self._stopper(run))
+
+    def _stopper(self, run: Run) -> str:
+        asked = self.store.run(run.id) or run
+        return f"{asked.stop_by}: {asked.stop_why}" if asked.stop_why else asked.stop_by or self.by
+
+    # -- The engine of this process --------------------------------------------------------
+
+    def engine(self) -> _Engine:
+        """Return the engine of this process, made when it is first asked for."""
+        engine = self._engines.get(os.getpid())
+        return engine if engine is not None else self._made_engine()
+
+    def _made_engine(self) -> _Engine:
+        made = _Engine(self)
+        # Of two threads that come here at once, one's engine is kept and the other's never started.
+        kept = self._engines.setdefault(os.getpid(), made)
+        if kept is made:
+            self._leave_to_parents()
+        return kept
+
+    def _leave_to_parents(self) -> None:
+        """Put on record that what a process before the fork had in hand is not done here."""
+        before = [self._engines.pop(pid) for pid in list(self._engines) if pid != os.getpid()]
+        if not any(engine.loop for engine in before):
+            return
+        why = "it went on in the process that this one was forked from"
+        with self.store.transaction():
+            for schedule in self.store.schedules():
+                if schedule.demand:  # the parent answers it; at the end of a Run it would be another one, here too
+                    self.store.put_schedule(schedule.but(demand=None))
+            for run in self.store.running():
+                self.store.finish(run, lost(self.now(), why))
+            for run in self.store.runs(states=(QUEUED,), limit=None):
+                self.store.skip(run, why, self.now())
+
+    def is_running(self) -> bool:
+        return self.engine().loop is not None
+
+    def start(self) -> None:
+        self.engine().start()
+
+    def stop(self, wait: float) -> list[str]:
+        return self.engine().stop(wait)
+
+    # -- Looking ---------------------------------------------------------------------------
+
+    def look(self) -> float:
+        """Claim what is due and have it done; return how many seconds nothing will be due."""
+        if monotonic() >= self._tidy_at:
+            self._tidy_up()
+        self.tick.claim_due(self.now(), "tick")
+        wanted = len(self.store.queued(self.max_running))
+        if wanted:
+            self.engine().launcher.launch(wanted)
+        upcoming = self.store.next_fire_time()
+        return (upcoming - self.now()).total_seconds() if upcoming else TIDY_EVERY
+
+    # -- Runs ------------------------------------------------------------------------------
+
+    def work(self, run: Run, arguments: Mapping[str, Any], steering: Steering) -> object:
+        """Do the work of a Run."""
+        return self.tasks[run.task].run(run, arguments, steering)
+
+    def steer(self, name: str, verb: str, details: Mapping[str, str | None]) -> None:
+        """Have a verb done to a Schedule by a Run of it; what cannot be done is told, and the Run goes on."""
+        try:
+            with self.control(by="the task itself") as control:
+                control.steer(name, verb, details, self.now())
+        except DracotaskError as error:
+            logger.warning("A run of %s wanted to %s it, in vain: %s", name, verb, error)
+
+    def ended(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
+        """Tell of a Run that failed, and forget what is over."""
+        with self.store.transaction():
+            self._forget_if_over(run.schedule)
+            self._prune(run)
+        if error is not None and outcome.state in (FAILED, TIMED_OUT):
+            logger.error("%s failed: %s", run.schedule, outcome.error, exc_info=error)
+            self._tell(run, error)
+        elif outcome.state == TIMED_OUT:
+            logger.warning("%s came back late: %s.", run.schedule, outcome.error)
+
+    def _tell(self, run: Run, error: BaseException) -> None:
+        if self.on_error is None:
+            return
+        try:
+            self.on_error(self.store.run(run.id) or run, error)
+        except BaseException:
+            logger.exception("on_error failed at the error of %s.", run.schedule)
+
+    # -- Tidiness --------------------------------------------------------------------------
+
+    def _forget_if_over(self, name: str) -> None:
+        """Remove a Schedule that had its last fire time and its last Run; the history remembers."""
+        schedule = self.store.schedule(name)
+        if (
+            schedule is not None
+            and schedule.in_force is not None
+            and schedule.next_fire_time is None
+            and not schedule.held_at
+            and not self.store.active(name)
+        ):
+            self.store.remove_schedule(schedule)
+
+    def _prune(self, run: Run) -> None:
+        """Cut back the history of a Task, once in a while."""
+        ended = self._ended[run.task] = self._ended.get(run.task, 0) + 1
+        if ended >= PRUNE_AFTER:
+            del self._ended[run.task]
+            self._cut_back(run.task, run.policy)
+
+    def _cut_back(self, task: str, policy_text: str) -> None:
+        policy = Policy.from_text(policy_text)
+        since = self.now() - timedelta(days=min(policy.keep_days, 36_500))
+        self.store.prune(task, keep=policy.keep_runs, since=since)
+
+    def _tidy_up(self) -> None:
+        """Forget what nobody asks for any more, so that a program may run, add and remove for years."""
+        self._tidy_at = monotonic() + TIDY_EVERY
+        self.tick = Tick(self.store, logger.warning)  # which remembers every rule that it has read
+        # Step by step: meanwhile others take their turns at the store.
+        schedules = self.store.schedules()
+        for schedule in schedules:
+            if schedule.next_fire_time is None:  # the last one may have been skipped, so that no Run came to an end
+                with self.store.transaction():
+                    self._forget_if_over(schedule.name)
+        for task, policy in {schedule.task: schedule.policy for schedule in schedules}.items():
+            self._cut_back(task, policy)
+        oldest = self.store.actions(limit=KEEP_ACTIONS)[KEEP_ACTIONS - 1 :]
+        if oldest:
+            self.store.prune_actions(oldest[0].at)
+        with self.store.transaction():
+            active = self.store.runs(states=ACTIVE, limit=None)
+            self._forget_tasks({schedule.task for schedule in self.store.schedules()} | {run.task for run in active})
+
+    def _forget_tasks(self, needed: set[str]) -> None:
+        """Forget the Tasks that no Schedule or Run needs any more, and in time their history."""
+        gone = [name for name in self._gone if name not in needed] + self.tasks.keep_only(needed)
+        for task in gone[:-KEEP_TASKS]:
+            self.store.prune(task, keep=0, since=self.now())
+        self._gone = gone[-KEEP_TASKS:]
+        self._ended = {task: number for task, number in self._ended.items() if task in needed}
+
+
+class _Engine:
+    """What is at work in one process: the loop and the threads. Started and stopped any number of times."""
+
+    def __init__(self, home: ProgramHome) -> None:
+        self.home = home
+        self.loop: Loop | None = None
+        self.launcher = ThreadLauncher(
+            home.store, work=home.work, now=home.now, zone=home.zone, steer=home.steer, ended=home.ended,
+            max_running=home.max_running,
+        )  # fmt: skip
+        self._changing = threading.RLock()  # a signal handler may stop what it has interrupted
+
+    def wake(self) -> None:
+        loop = self.loop
+        if loop is not None:
+            loop.wake()
+
+    def start(self) -> None:
+        with uninterrupted, self._changing:
+            if self.loop is None:
+                loop = Loop(self.home.look)
+                loop.start()
+                self.launcher.open()
+                self.loop = loop
+                loop.wake()
+
+    def stop(self, wait: float) -> list[str]:
+        until = monotonic() + wait
+        with uninterrupted, self._changing:
+            loop, self.loop = self.loop, None
+            self.launcher.close(self.home.by, "the scheduler was stopped")
+        if loop is not None:
+            loop.stop(wait)
+        return self.launcher.wait(max(0.0, until - monotonic()))
+
+
+# -- Forks and the end ---------------------------------------------------------------------------
+
+_alive: WeakSet[ProgramHome] = WeakSet()
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    """Let every change be whole that the child gets a copy of."""
+    _forking.held = held = ExitStack()
+    for home in list(_alive):
+        held.enter_context(home.store.transaction())
+
+
+def _after_fork() -> None:
+    _forking.held.close()
+
+
+def _at_exit() -> None:
+    """Start nothing any more; what is at work ends with the process."""
+    for home in list(_alive):
+        if home.is_running():
+            home.stop(0.0)
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+atexit.register(_at_exit)
