@@ -37,7 +37,7 @@ NOW = at("2026-11-21T13:00:00+00:00")
 
 LAST_RUNS = {
     "NightlyReport": ended(
-        "NightlyReport", "failed", began=at("2026-11-21T02:00+00:00"), took=108, error="SMTPServerDisconnected"
+        "NightlyReport", "failed", began=at("2026-11-21T02:00+00:00"), took=108, error="SMTPServerLost"
     ),
     "RebuildSearch": a_run("RebuildSearch", state="running", started_at=at("2026-11-21T12:59:18+00:00")),
     "CleanSessions": ended(
@@ -59,14 +59,14 @@ def test_the_list_puts_trouble_first_and_says_each_thing_in_words():
 
     # Then the order is failed, late, running, what is next, held, on demand, gone; and nothing is cut off
     assert lines == [
-        "  TASK           SCHEDULE     NEXT                    LAST             RESULT",
-        "✕ NightlyReport  daily 03:00  tomorrow 03:00, in 13h  03:00, 11h ago   failed, 1m 48s: SMTPServerDisconnected",
-        "! FetchRates     every hour   late by 2h 10m          yesterday 16:15  ok, 2.4s",
-        "▶ RebuildSearch  every hour   15:00, in 60m           now, 42s         running",
-        "✓ CleanSessions  every hour   14:23, in 23m           13:23, 37m ago   ok, 0.8s: 412 sessions deleted",
-        "‖ PruneUploads   daily 03:00  held by anna            8 days ago       ok, 12s",
-        "  Manual         on demand    -                       -",
-        "  Gone           every hour   gone from the file      -",
+        "  TASK           SCHEDULE     NEXT                      LAST             RESULT",
+        "✕ NightlyReport  daily 03:00  tomorrow 03:00, in 13h    03:00, 11h ago   failed, 1m 48s: SMTPServerLost",
+        "! FetchRates     every hour   late by 2h 10m            yesterday 16:15  ok, 2.4s",
+        "▶ RebuildSearch  every hour   15:00, in 60m             now, 42s         running",
+        "✓ CleanSessions  every hour   14:23, in 23m             13:23, 37m ago   ok, 0.8s: 412 sessions deleted",
+        "‖ PruneUploads   daily 03:00  held by anna since 13:00  8 days ago       ok, 12s",
+        "  Manual         on demand    -                         -",
+        "  Gone           every hour   gone from the file        -",
     ]
 
 
@@ -78,6 +78,42 @@ def test_the_line_below_counts_what_matters():
 
 def test_nothing_is_counted_that_is_not_there():
     assert tasks_counted(the_lines([a_schedule("Manual", trigger=None)], {}), "UTC") == "1 task. Times in UTC."
+
+
+def test_what_somebody_did_to_a_schedule_is_seen_in_its_line():
+    # Given schedules that were held for a while, told to skip, rescheduled and added
+    four = at("2026-11-21T15:00+00:00")
+    schedules = [
+        a_schedule("Held", trigger=HOURLY, held_at=NOON, held_by="anna", held_until=four, next_fire_time=four),
+        a_schedule("Once", trigger=HOURLY, skip_until=four, next_fire_time=four),
+        a_schedule("Twice", trigger=HOURLY, skip_until=four + timedelta(hours=1), next_fire_time=four),
+        a_schedule("Other", trigger=DAILY, override="every 2m", next_fire_time=four),
+        a_schedule("Digest", task="Report", declared=False, trigger=None),
+    ]
+
+    # When they are listed
+    lines = task_table(the_lines(schedules, {}), Paper())
+
+    # Then each line says so
+    assert lines[1:] == [
+        "  Once             every hour                     skips 16:00               -",
+        "  Twice            every hour                     skips up to 17:00         -",
+        "  Other            every 2 minutes (rescheduled)  16:00, in 2h              -",
+        "‖ Held             every hour                     held by anna until 16:00  -",
+        "  Digest (Report)  on demand                      -                         -",
+    ]
+    assert tasks_counted(the_lines(schedules, {}), "UTC") == "4 tasks, 1 added schedule, 1 held. Times in UTC."
+
+
+def test_in_a_site_that_is_held_nothing_comes_next_and_nothing_is_late():
+    lines = task_lines(SCHEDULES, LAST_RUNS, {}, now=NOW, zone=PARIS, late_after=300, site_held=True)
+
+    assert {line.schedule.name: line.next[0] for line in lines} == {
+        **{schedule.name: "held with the site" for schedule in SCHEDULES},
+        "PruneUploads": "held by anna since 13:00",
+        "Gone": "gone from the file",
+    }
+    assert {line.mark for line in lines} == {"held", "running", ""}
 
 
 def test_a_task_that_waits_for_a_slot_says_so():
@@ -182,6 +218,11 @@ def test_a_fire_time_is_late_only_after_the_grace():
         (a_run("T", state="missed", fire_from=NOON, fire_time=NOON, fire_count=40, summary="nobody looked"),
          "missed: 40 fire times: nobody looked"),
         (a_run("T", state="running", started_at=NOON, stop_at=NOON), "stopping"),
+        (a_run("T", state="running", progress_done=420.0, progress_total=1000.0, progress_note="page 12"),
+         "running, 42 %, page 12"),
+        (a_run("T", state="running", progress_done=1200.0), "running, 1200 done"),
+        (a_run("T", state="running", progress_done=0.0, progress_total=0.0), "running, 0 done"),
+        (a_run("T", state="succeeded", progress_done=1000.0, progress_total=1000.0), "ok"),
     ],
 )  # fmt: skip
 def test_results_are_told_in_words(run, words):

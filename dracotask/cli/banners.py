@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..state import State
     from .invocation import Invocation
     from .output import Paper
-    from .reading import Reading
+    from .reading import Reading, SiteHold
 
 #: A tick is due once a minute at least. When none came for so long, none comes.
 NOBODY_AFTER = timedelta(minutes=2)
@@ -51,30 +51,45 @@ def banners(invocation: Invocation, reading: Reading, now: datetime, zone: tzinf
         yield Banner("red", fact, remedy)
     if config.problem:
         yield Banner("red", config.problem, "The last good configuration stays in force until that is mended.")
+    if reading.site_hold:
+        fact = f"{site_held_in_words(reading.site_hold, now, zone)}."
+        yield Banner("yellow", fact, f"Nothing begins until it is resumed: {invocation.command('resume', '--all')}")
     if not config.enabled:
         where = config.origin("enabled")
         yield Banner("yellow", "Tasks are switched off on this site.", f"enabled = false stands in {where}.")
-    elif any(schedule.trigger and not schedule.vanished_at for schedule in reading.schedules):
+    elif any(schedule.in_force and not schedule.vanished_at for schedule in reading.schedules):
         yield from _nobody_looks(invocation, now, zone)
     if not os.path.exists(state.task_file):
         yield Banner("yellow", f"{state.task_file} does not exist.", f"Have one written: {invocation.command('init')}")
-    elif not reading.is_current and not reading.problem:
+    elif reading.was_loaded and not reading.is_current and not reading.problem:
         remedy = f"The next look takes it over; at once: {invocation.command('load')}"
-        yield Banner("yellow", f"{state.task_file} or a file of its has changed since it was loaded.", remedy)
+        yield Banner("yellow", f"{state.task_file} or a file that it imports has changed since it was loaded.", remedy)
     if reading.warning:
         yield Banner("yellow", *_sentence_and_remedy(reading.warning))
+
+
+def site_held_in_words(hold: SiteHold, now: datetime, zone: tzinfo) -> str:
+    """Return who holds the whole site, since when and why."""
+    words = f"The whole site is held by {hold.by} since {since_in_words(hold.at, now, zone)}"
+    return f"{words}: {hold.why}" if hold.why else words
 
 
 def _nobody_looks(invocation: Invocation, now: datetime, zone: tzinfo) -> Iterator[Banner]:
     """Yield the banner of a site whose tasks wait for a visitor."""
     from .cronline import cron_line, edit_crontab, site_owner
 
-    moment = next_look(invocation.state)
-    if moment is not None and now - moment < NOBODY_AFTER:
+    if not nobody_looks(invocation.state, now):
         return
+    moment = next_look(invocation.state)
     since = f"since {since_in_words(moment, now, zone)}" if moment else "yet"
     remedy = f"Serve a request, or add this line for cron ({edit_crontab(site_owner(invocation))}):"
     yield Banner("yellow", f"Nobody has looked {since}: no task runs by itself.", remedy, cron_line(invocation))
+
+
+def nobody_looks(state: State, now: datetime) -> bool:
+    """Tell whether nobody has looked for what is due for so long that nobody does."""
+    moment = next_look(state)
+    return moment is None or now - moment >= NOBODY_AFTER
 
 
 def next_look(state: State) -> datetime | None:

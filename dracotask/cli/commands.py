@@ -28,6 +28,9 @@ from .words import FAILURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from ..model import Run
 
 
@@ -100,7 +103,7 @@ def commands() -> None:
     With a TASKNAME, run that task here and now and exit with its result. With nothing, list the tasks.
 
     Exit codes: 0 done, 1 the task failed, 2 wrong usage or a broken file, 75 not run because it
-    already runs, 124 over its time limit, 130 stopped.
+    already runs or is held, 124 over its time limit, 130 stopped.
     """
 
 
@@ -124,17 +127,27 @@ def list_(invocation: Invocation, watch: bool, as_json: bool) -> None:
 
 @commands.command()
 @click.argument("name", metavar="TASK")
+@click.argument("words", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("-q", "--quiet", is_flag=True, help="Print its output only if it fails, as for cron's mail.")
+@click.option("--even-if-held", is_flag=True, help="Although the task, or the whole site, is held.")
 @click.option("--debug", is_flag=True, help="In this very process, for pdb: no limit, no record, no capture.")
 @click.pass_obj
-def run(invocation: Invocation, name: str, quiet: bool, debug: bool) -> int:
-    """Run this task now, here, and exit with its result."""
+def run(
+    invocation: Invocation, name: str, words: tuple[str, ...], quiet: bool, even_if_held: bool, debug: bool
+) -> int:
+    """Run this task now, here, and exit with its result.
+
+    KEY=VALUE is handed to its run() by name.
+    """
+    from .said import arguments_said
+
     site = invocation.to_act()
+    arguments = arguments_said(words) if words else None
     if debug:
         from .debug import debug as run_here
 
-        return run_here(site, name)
-    ended = site.run(name, by=caller(), tee=None if quiet else 1)
+        return run_here(site, name, arguments)
+    ended = site.run(name, by=caller(), tee=None if quiet else 1, arguments=arguments, even_if_held=even_if_held)
     if quiet:
         _say_if_failed(invocation, ended)
     else:
@@ -206,16 +219,160 @@ def log(invocation: Invocation, word: str | None, follow: bool) -> None:
         print_run_log(invocation, word, follow=follow)
 
 
+WHY = click.option("--why", metavar="TEXT", help="Goes on record.")
+ALL = click.option("--all", "whole_site", is_flag=True, help="The whole site, and what is added to it.")
+
+
+def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say a rule of time."""
+    for option, metavar, words in (
+        ("--at", "TIME", "Once, at that moment: 14:00, '2027-01-31 14:00'."),
+        ("--every", "LENGTH", "An interval: 90s, 15m, 1h30m."),
+        ("--cron", "LINE", "Five fields as cron has them, on the site's clock."),
+    ):
+        command = click.option(option, metavar=metavar, help=words)(command)
+    return command
+
+
 @commands.command()
 @click.argument("word", metavar="TASK|RUN")
-@click.option("--why", metavar="TEXT", help="Goes on record.")
+@WHY
+@click.option("--grace", metavar="LENGTH", help="From the polite request to the kill: 30s.")
 @click.pass_obj
-def stop(invocation: Invocation, word: str, why: str | None) -> int:
+def stop(invocation: Invocation, word: str, why: str | None, grace: str | None) -> int:
     """Ask it to stop, kill it after its grace."""
+    from .said import seconds_said
     from .stop import stop as stop_runs
 
-    invocation.to_act()
-    return stop_runs(invocation, word, why)
+    return stop_runs(invocation, word, why, seconds_said(grace, "--grace"))
+
+
+@commands.command()
+@click.argument("name", metavar="TASK")
+@WHY
+@click.pass_obj
+def demand(invocation: Invocation, name: str, why: str | None) -> None:
+    """Have it run once more, by whoever looks next.
+
+    While it is at work, or waits, that is when that run has ended; several demands become one.
+    """
+    from . import control
+
+    control.demand(invocation, name, why)
+
+
+@commands.command()
+@click.argument("name", metavar="[TASK]", required=False)
+@ALL
+@click.option("--until", metavar="TIME", help="The hold ends by itself: 2h, 14:00, '2027-01-31 14:00'.")
+@WHY
+@click.pass_obj
+def hold(invocation: Invocation, name: str | None, whole_site: bool, until: str | None, why: str | None) -> None:
+    """Let it not run until it is resumed.
+
+    What is at work goes on.
+    """
+    from . import control
+
+    if whole_site and until is not None:
+        raise click.UsageError("the whole site is held until somebody resumes it: --until is for a task.")
+    if _is_all(name, whole_site):
+        control.hold_site(invocation, why)
+    else:
+        control.hold(invocation, name or "", until, why)
+
+
+@commands.command()
+@click.argument("name", metavar="[TASK]", required=False)
+@ALL
+@WHY
+@click.pass_obj
+def resume(invocation: Invocation, name: str | None, whole_site: bool, why: str | None) -> None:
+    """End a hold; what fell into it does not run."""
+    from . import control
+
+    if _is_all(name, whole_site):
+        control.resume_site(invocation, why)
+    else:
+        control.resume(invocation, name or "", why)
+
+
+def _is_all(name: str | None, whole_site: bool) -> bool:
+    if (name is None) is not whole_site:
+        raise click.UsageError("say which: the name of a task, or --all for the whole site.")
+    return whole_site
+
+
+@commands.command("skip-next")
+@click.argument("name", metavar="TASK")
+@WHY
+@click.pass_obj
+def skip_next(invocation: Invocation, name: str, why: str | None) -> None:
+    """Skip its next fire time; once more, the one after that."""
+    from . import control
+
+    control.skip_next(invocation, name, why)
+
+
+@commands.command()
+@click.argument("name", metavar="TASK")
+@click.argument("words", metavar="[RULE]", nargs=-1)
+@rule_options
+@click.option("--file", "as_in_file", is_flag=True, help="Back to the rule in __tasks__.py.")
+@WHY
+@click.pass_obj
+def reschedule(invocation: Invocation, /, name: str, words: tuple[str, ...], **said: Any) -> None:
+    """Give it another rule, until the file has a new one.
+
+    RULE is a trigger as text, "every 90s" or "cron 0 4 * * *"; or say it with an option.
+    """
+    from . import control
+
+    control.reschedule(invocation, name, words, **said)
+
+
+@commands.command()
+@click.argument("name", metavar="NAME")
+@click.argument("task", metavar="TASK")
+@click.argument("words", metavar="[RULE] [KEY=VALUE]...", nargs=-1)
+@rule_options
+@click.option("--replace", is_flag=True, help="Although a schedule of that name is there already.")
+@WHY
+@click.pass_obj
+def add(invocation: Invocation, /, name: str, task: str, words: tuple[str, ...], **said: Any) -> None:
+    """Add a schedule of a task, under a name of its own.
+
+    Without a rule it runs on demand. KEY=VALUE is handed to the task's run() by name.
+    """
+    from . import control
+
+    control.add(invocation, name, task, words, **said)
+
+
+@commands.command()
+@click.argument("name", metavar="NAME")
+@WHY
+@click.pass_obj
+def remove(invocation: Invocation, name: str, why: str | None) -> None:
+    """Remove a schedule that was added."""
+    from . import control
+
+    control.remove(invocation, name, why)
+
+
+@commands.command()
+@click.option("--timeout", metavar="LENGTH", help="Wait so long at most: 10m. Without it, as long as it takes.")
+@WHY
+@click.pass_obj
+def drain(invocation: Invocation, timeout: str | None, why: str | None) -> int:
+    """Hold the whole site, and wait until nothing is at work.
+
+    The exit code is 1 when something still is at the timeout. The hold stays.
+    """
+    from .drain import drain as drain_site
+    from .said import seconds_said
+
+    return drain_site(invocation, seconds_said(timeout, "--timeout"), why)
 
 
 @commands.command()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
-from ..errors import Interrupted, Skip, TaskNotFound
+from ..arguments import parameters_of
+from ..control import handed
+from ..errors import ControlError, Interrupted, Skip, TaskNotFound
+from ..model import Schedule
 from ..run.loader import enter, execute, find_task, read_task_file
 from ..site import run_environment
 from ..task import Task
@@ -14,26 +18,35 @@ from .running import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from ..site import Site
 
 
-def debug(site: Site, name: str) -> int:
+def debug(site: Site, name: str, words: Mapping[str, str] | None) -> int:
     """Run a task with no supervisor, no record and no limit; return the exit code.
 
-    :raises TaskNotFound: there is none of that name.
+    :param name: of a Task, or of a Schedule that was added.
+    :param words: what ``run()`` is handed by name; None for the Schedule's own arguments.
+    :raises TaskNotFound: there is none of that name; ControlError: the arguments do not fit.
     """
     from ..work import database
 
     site.state.create()  # its default database lies there
+    schedule = _schedule(site, name)
     os.environ.update(run_environment(site.config.environment()))
-    sys.argv = [sys.argv[0], site.docroot, name]
+    sys.argv = [sys.argv[0], site.docroot, schedule.task]
     Task.reads_schedules = False
     try:
         enter(site.docroot)
         execute(read_task_file(site.docroot)[0], site.state)
-        summary = _run(find_task(name, site.docroot))
+        task = find_task(schedule.task, site.docroot)()
+        # (The file may have changed since the Schedule was stored.)
+        present = schedule.but(parameters=parameters_of(task.run))
+        summary = _run(task, json.loads(handed(present, words)))
         database.commit()
-    except TaskNotFound:
+    except (TaskNotFound, ControlError):
         raise
     except BaseException as error:
         return _tell(error)
@@ -43,10 +56,16 @@ def debug(site: Site, name: str) -> int:
     return EXIT_DONE
 
 
-def _run(kind: type[Task]) -> str:
+def _schedule(site: Site, name: str) -> Schedule:
+    """Return the stored Schedule of that name, or one as a Task of that name would have it."""
+    with site.open_store() as store:
+        return store.schedule(name) or Schedule(name=name, task=name, arguments="{}")
+
+
+def _run(task: Task, arguments: Mapping[str, Any]) -> str:
     """Run the task and return its summary; Skip and a polite exit are summaries too."""
     try:
-        result = kind().run()
+        result = task.run(**arguments)
     except Skip as reason:
         return f"skipped: {reason}" if str(reason) else "skipped"
     except SystemExit as leaving:

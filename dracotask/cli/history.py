@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..clock import utc_now
 from ..errors import StoreMissing
 from .output import print_json
-from .reading import find_schedule, open_to_read, really, run_as_json
+from .reading import find_schedule, open_to_read, really, run_as_json, runs_of
 from .tables import run_table
 from .words import FAILURES
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def print_runs(invocation: Invocation, name: str | None, *, limit: int, failed: bool, as_json: bool) -> None:
     """Print Runs as a table or as JSON.
 
-    :param name: of this Task only; None for all.
+    :param name: of this Schedule only; None for all.
     """
     runs = _read(invocation, name, limit, failed)
     if as_json:
@@ -32,8 +32,11 @@ def print_runs(invocation: Invocation, name: str | None, *, limit: int, failed: 
 def _read(invocation: Invocation, name: str | None, limit: int, failed: bool) -> list[Run]:
     try:
         with open_to_read(invocation) as store:
-            task = None if name is None else find_schedule(invocation, store, name).task
-            found = store.runs(task=task, states=FAILURES if failed else None, limit=limit)
+            states = FAILURES if failed else None
+            if name is None:
+                found = store.runs(states=states, limit=limit)
+            else:
+                found = runs_of(store, find_schedule(invocation, store, name), states=states, limit=limit)
             return [really(store, invocation.state, run) for run in found]
     except StoreMissing:
         if name is None:

@@ -83,11 +83,12 @@ def list_lines(invocation: Invocation) -> list[str]:
     if above:
         above.append("")
     if not reading.schedules:
-        return above + _teach(invocation)
+        return above + (_teach(invocation) if reading.was_loaded else _untouched(invocation))
     late_after = invocation.config.late_after
     lines = task_lines(
-        reading.schedules, reading.last_runs, reading.queued, now=now, zone=zone, late_after=late_after
-    )
+        reading.schedules, reading.last_runs, reading.queued, now=now, zone=zone, late_after=late_after,
+        site_held=reading.site_hold is not None,
+    )  # fmt: skip
     details = f"Details: {invocation.command('show', lines[0].schedule.name)}"
     footer = f"{tasks_counted(lines, zone.key)}   {details}"
     return [*above, *task_table(lines, paper), paper.paint(footer, "dim")]

@@ -32,7 +32,8 @@ def print_run_log(invocation: Invocation, word: str, *, follow: bool) -> None:
     with open_to_read(invocation) as store:
         run = find_run(invocation, store, word)
     if run.state in NEVER_STARTED:
-        print(f"{run.task} was {run.state} at that time: {run.summary or 'no reason is on record'}", file=sys.stderr)
+        reason = run.summary or "no reason is on record"
+        print(f"{run.schedule} was {run.state} at that time: {reason}", file=sys.stderr)
         return
     printer = Printer()
     shown = _print_stream(invocation, run, printer, follow=follow)
@@ -40,7 +41,7 @@ def print_run_log(invocation: Invocation, word: str, *, follow: bool) -> None:
     if follow and run.state in (QUEUED, RUNNING):
         _say_end(invocation, run.id)
     elif not shown:
-        print(f"{run.task} has printed nothing.", file=sys.stderr)
+        print(f"{run.schedule} has printed nothing.", file=sys.stderr)
 
 
 def _print_stream(invocation: Invocation, run: Run, printer: Printer, *, follow: bool) -> int:
@@ -75,7 +76,8 @@ def _say_end(invocation: Invocation, run_id: str) -> None:
     if run is None:
         return
     if run.state == RUNNING:
-        print(f"dracotask: the supervisor of {run.task} is gone: the next look records it as lost.", file=sys.stderr)
+        words = f"the supervisor of {run.schedule} is gone: the next look records it as lost."
+        print(f"dracotask: {words}", file=sys.stderr)
     else:
         say_how_it_ended(run)
 

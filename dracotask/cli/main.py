@@ -28,7 +28,9 @@ def main() -> NoReturn:
     if sys.platform == "win32":
         _leave(_complain("dracotask needs fork and flock: it runs on Linux, macOS and the BSDs, not on Windows."))
     try:
-        code = dispatch(sys.argv[1:])
+        docroot, words = sys.argv[1:2], sys.argv[2:]
+        # A path may hold any bytes; a name, a reason or an argument is text, as the store is.
+        code = dispatch([*docroot, *(word.encode("utf-8", "backslashreplace").decode() for word in words)])
     except DracotaskError as error:
         code = _complain(str(error))
     except KeyboardInterrupt:

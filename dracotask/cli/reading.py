@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 
-from ..clock import rfc3339
+from ..adoption import WARNING_NOTE
+from ..clock import from_text, rfc3339
 from ..errors import RunNotFound, StoreMissing, TaskNotFound
 from ..model import ENDED, LOST, QUEUED, RUNNING, Run, Schedule
 from ..run.supervisor import FILES_NOTE, PROBLEM_NOTE
-from ..scheduler import WARNING_NOTE
 from ..state import is_current, is_locked
+from ..stores.base import HOLD_NOTE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
     from typing import Any
 
+    from ..model import Action
     from ..state import State
     from ..stores.base import Store
     from .invocation import Invocation
@@ -25,14 +29,37 @@ RUN_KEYS = (
     "id", "schedule", "task", "state", "origin", "fire_time", "queued_at", "started_at", "finished_at",
     "attempt", "host", "pid", "exit_code", "summary", "error",
     "fire_from", "fire_count", "cpu_seconds", "peak_memory", "output_bytes", "requested_by",
+    "arguments", "progress_done", "progress_total", "progress_note", "stop_by", "stop_why",
 )  # fmt: skip
+
+
+class SiteHold:
+    """The hold of the whole site, as its note tells it."""
+
+    __slots__ = ("at", "by", "why")
+
+    def __init__(self, note: str) -> None:
+        at, self.by, why = note.split("\t")
+        self.at, self.why = from_text(at), why or None
+
+    @classmethod
+    def of(cls, store: Store) -> SiteHold | None:
+        """Return the hold of the site; None when it is not held."""
+        note = store.note(HOLD_NOTE)
+        return None if note is None else cls(note)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"at": rfc3339(self.at), "by": self.by, "why": self.why}
 
 
 class Reading:
     """The Schedules with the Runs that matter, and the site's notes.
 
     :ivar queued: by Schedule, the Run that waits to be started.
+    :ivar running: those whose body is at work.
+    :ivar site_hold: the hold of the whole site, or None.
     :ivar problem: why the task file as it is now is not in force, or None.
+    :ivar was_loaded: somebody has looked at the task file before.
     :ivar is_current: the files in force still look as they did when they were loaded.
     """
 
@@ -41,9 +68,12 @@ class Reading:
         self.schedules = store.schedules()
         self.last_runs = {name: really(store, state, run) for name, run in store.last_runs().items()}
         self.queued = {run.schedule: run for run in store.runs(states=(QUEUED,), limit=None)}
+        self.running = [run for run in store.running() if really(store, state, run).state == RUNNING]
+        self.site_hold = SiteHold.of(store)
         self.problem = store.note(PROBLEM_NOTE)
         self.warning = store.note(WARNING_NOTE)
         files = store.note(FILES_NOTE)
+        self.was_loaded = files is not None
         self.is_current = files is not None and is_current(files)
 
 
@@ -88,25 +118,30 @@ def find_schedule(invocation: Invocation, store: Store, name: str) -> Schedule:
 
 
 def find_run(invocation: Invocation, store: Store, word: str) -> Run:
-    """Return the Run of that id, or the newest one of that Task which was started.
+    """Return the Run of that id, or the newest one of that Schedule which was started.
 
     :raises TaskNotFound: it is neither; RunNotFound: the Task never ran.
     """
     run = store.run(word)
     if run is not None:
         return run
-    schedule = find_schedule(invocation, store, word)
-    newest = store.runs(task=schedule.task, states=(RUNNING, *ENDED), limit=1)
+    newest = runs_of(store, find_schedule(invocation, store, word), states=(RUNNING, *ENDED), limit=1)
     if not newest:
         raise RunNotFound(f"{word} has never run. Run it now: {invocation.command(word)}")
     return newest[0]
+
+
+def runs_of(store: Store, schedule: Schedule, *, states: Iterable[str] | None = None, limit: int) -> list[Run]:
+    """Return the history of one Schedule, newest first. (By its Task as well, for which a store has an index.)"""
+    return store.runs(task=schedule.task, schedule=schedule.name, states=states, limit=limit)
 
 
 # -- As JSON -----------------------------------------------------------------------------------
 
 
 def run_as_json(run: Run) -> dict[str, Any]:
-    return {name: _value(getattr(run, name)) for name in RUN_KEYS}
+    facts = {name: _value(getattr(run, name)) for name in RUN_KEYS}
+    return {**facts, "arguments": json.loads(run.arguments)}
 
 
 def schedule_as_json(schedule: Schedule, last_run: Run | None) -> dict[str, Any]:
@@ -119,6 +154,16 @@ def schedule_as_json(schedule: Schedule, last_run: Run | None) -> dict[str, Any]
         "next_fire_time": _value(schedule.next_fire_time),
         "last_run": None if last_run is None else run_as_json(last_run),
     }
+
+
+def action_as_json(action: Action) -> dict[str, Any]:
+    facts = {name: _value(getattr(action, name)) for name in ("at", "verb", "by", "why")}
+    return {**facts, "details": json.loads(action.details)}
+
+
+def values_as_json(value: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return some of the attributes of a Schedule or a Run, its moments as text."""
+    return {name: _value(getattr(value, name)) for name in names}
 
 
 def _value(value: Any) -> Any:

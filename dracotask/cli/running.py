@@ -9,7 +9,7 @@ import os
 import sys
 
 from ..errors import TaskNotFound, suggestion
-from ..model import FAILED, LOST, SKIPPED, STOPPED, SUCCEEDED, TIMED_OUT
+from ..model import FAILED, LOST, MISSED, QUEUED, SKIPPED, STOPPED, SUCCEEDED, TIMED_OUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ EXIT_FAILED = 1
 #: The command line, the configuration or the task file is wrong.
 EXIT_USAGE = 2
 # Never 3 or 4: gunicorn as PID 1 of a container takes them for its own workers' and shuts down.
-#: The task was not run, because it already runs (EX_TEMPFAIL of sysexits.h).
+#: The task was not run, because it already runs or is held (EX_TEMPFAIL of sysexits.h).
 EXIT_SKIPPED = 75
 #: The time limit ended the run, as timeout(1) has it.
 EXIT_TIMED_OUT = 124
@@ -34,12 +34,17 @@ EXITS = {
     FAILED: EXIT_FAILED,
     LOST: EXIT_FAILED,
     SKIPPED: EXIT_SKIPPED,
+    QUEUED: EXIT_SKIPPED,
+    MISSED: EXIT_USAGE,
     TIMED_OUT: EXIT_TIMED_OUT,
     STOPPED: EXIT_STOPPED,
 }
 
 #: The commands there are, for "did you mean"; :mod:`.commands` has one function for each but ``due``.
-COMMANDS = ("list", "run", "due", "show", "runs", "log", "stop", "load", "check", "init", "serve")
+COMMANDS = (
+    "list", "run", "due", "show", "runs", "log", "stop", "demand", "hold", "resume", "skip-next", "reschedule", "add",
+    "remove", "drain", "load", "check", "init", "serve",
+)  # fmt: skip
 
 
 def run_task(docroot: str, name: str) -> int:
@@ -56,9 +61,9 @@ def run_task(docroot: str, name: str) -> int:
 
 def among_commands(error: TaskNotFound) -> TaskNotFound:
     """Return the error for a word that is neither task nor command, with the likeliest of both."""
-    meant = suggestion(error.name, [*error.known, *COMMANDS])
+    meant = suggestion(error.name[:100], [*error.known, *COMMANDS])
     if meant.startswith(" Did you mean"):
-        error.args = (f"no task {error.name!r} in {error.task_file}.{meant}",)
+        error.args = (f"no task {error.name!r:.100} in {error.task_file}.{meant}",)
     return error
 
 
@@ -73,7 +78,7 @@ def caller() -> str:
         except KeyError:
             name = f"#{os.geteuid()}"  # a container's number without a name
     name = name.encode("utf-8", "replace").decode()  # an environment may hold any bytes, a store only text
-    return name if sys.stdin and sys.stdin.isatty() else f"{name}, without a terminal"
+    return name if sys.stdin and sys.stdin.isatty() else f"{name} (no terminal)"
 
 
 def say_how_it_ended(run: Run) -> None:
@@ -83,7 +88,7 @@ def say_how_it_ended(run: Run) -> None:
 
         state = run.state.replace("_", " ")
         words = visible_line(run.error or run.summary or "").removeprefix(f"{state} ")  # said once is enough
-        print(f"dracotask: {run.task} {state}: {words}", file=sys.stderr)
+        print(f"dracotask: {visible_line(run.schedule)} {state}: {words}", file=sys.stderr)
     elif sys.stderr.isatty():
         from ..clock import in_words
         from .output import Paper, visible_line
@@ -91,4 +96,4 @@ def say_how_it_ended(run: Run) -> None:
         paper = Paper.of(sys.stderr)
         seconds = (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else 0
         words = f": {visible_line(run.summary)}" if run.summary else ""
-        print(f"{paper.mark('ok')} {run.task} ok in {in_words(seconds)}{words}", file=sys.stderr)
+        print(f"{paper.mark('ok')} {visible_line(run.schedule)} ok in {in_words(seconds)}{words}", file=sys.stderr)

@@ -1,145 +1,181 @@
-"""``show``: all there is to know of one task."""
+"""``show``: all there is to know of one task, and why it is not at work now."""
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 
 from ..clock import rfc3339, utc_now
-from ..errors import BadTrigger
-from ..model import RUNNING, Policy, Run, Schedule
+from ..model import RUNNING, Policy
 from .output import print_json, visible_line
-from .reading import Reading, find_schedule, moments_as_json, open_to_read, really, run_as_json, schedule_as_json
+from .reading import (
+    Reading,
+    action_as_json,
+    find_schedule,
+    moments_as_json,
+    open_to_read,
+    really,
+    run_as_json,
+    runs_of,
+    schedule_as_json,
+    values_as_json,
+)
 from .tables import run_table
-from .words import about, keeping_in_words, limits_in_words, next_in_words, schedule_in_words, since_in_words
+from .upcoming import upcoming
+from .why import at_work, obstacles, queue_in_words, what_comes
+from .words import (
+    about,
+    action_in_words,
+    arguments_in_words,
+    keeping_in_words,
+    limits_in_words,
+    moment_in_words,
+    on_clock,
+    parameters_in_words,
+    schedule_in_words,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime, tzinfo
+    from datetime import tzinfo
+    from typing import Any
 
     from .invocation import Invocation
 
-#: So many of the next fire times, and of the last Runs.
+#: So many of the next fire times, of the last Runs and of what was done last.
 FEW = 5
+
+#: The keys of the JSON that are the Schedule's own, beyond those of the list.
+OWN_KEYS = (
+    "description", "source", "override", "held_at", "held_by", "held_why", "held_until", "skip_until", "skip_why",
+    "vanished_at",
+)  # fmt: skip
 
 
 class Shown:
     """One Schedule with its last Runs, and the site's notes, as read at one moment."""
 
     def __init__(self, invocation: Invocation, name: str) -> None:
+        state = invocation.state
         with open_to_read(invocation) as store:
             self.schedule = find_schedule(invocation, store, name)
-            task = self.schedule.task
-            self.reading = Reading(store, invocation.state)
-            self.runs = [really(store, invocation.state, run) for run in store.runs(task=task, limit=FEW)]
-            active = (really(store, invocation.state, run) for run in store.active(task))
+            self.reading = Reading(store, state)
+            self.runs = [really(store, state, run) for run in runs_of(store, self.schedule, limit=FEW)]
+            active = (really(store, state, run) for run in store.active(name))
             self.running = [run for run in active if run.state == RUNNING]
+            self.actions = store.actions(schedule=name, limit=FEW)
         self.now = utc_now()
-        self.upcoming = list(islice(upcoming(self.schedule, self.now), FEW))
-
-
-def upcoming(schedule: Schedule, now: datetime) -> Iterator[datetime]:
-    """Yield the fire times to come, beginning with one that is overdue."""
-    if schedule.trigger is None or schedule.vanished_at:
-        return
-    from ..triggers import parse_trigger
-
-    try:
-        trigger = parse_trigger(schedule.trigger)
-    except BadTrigger:
-        return  # another version's
-    moment = schedule.next_fire_time
-    while moment is not None:
-        yield moment
-        moment = trigger.next_after(max(moment, now))
+        self.upcoming = list(islice(upcoming(self.schedule, self.now, self.reading.site_hold is not None), FEW))
 
 
 def print_task(invocation: Invocation, name: str) -> None:
-    shown, zone, paper = Shown(invocation, name), invocation.zone(), invocation.paper
-    schedule, policy = shown.schedule, Policy.from_text(shown.schedule.policy)
+    shown, paper = Shown(invocation, name), invocation.paper
+    schedule = shown.schedule
     print(paper.paint(visible_line(schedule.name), "bold"))
     if schedule.description:
         print(f"  {visible_line(schedule.description)}")
     print()
-    facts = [
-        ("Schedule", visible_line(schedule_in_words(schedule.trigger))),
-        ("", paper.paint(visible_line(schedule.trigger or ""), "dim")),
-        ("Now", visible_line("; ".join(_now(invocation, shown, zone)))),
-        ("Defined", visible_line(f"{invocation.site.docroot}/{schedule.source}")),
-        ("Limits", limits_in_words(policy)),
-        ("Keeps", keeping_in_words(policy)),
-    ]
-    for label, words in facts:
+    for label, words in _facts(invocation, shown):
         if words:
-            print(f"  {label:<10}{words}")
+            line = visible_line(words)
+            print(f"  {label:<10}{line if label else paper.paint(line, 'dim')}")
+    _print_upcoming(invocation, shown)
+    _print_actions(shown, invocation.zone())
+    _print_runs(invocation, shown)
+
+
+def _facts(invocation: Invocation, shown: Shown) -> Iterator[tuple[str, str]]:
+    """Yield a label and words for each fact; without a label the line belongs to the one above."""
+    schedule, policy = shown.schedule, Policy.from_text(shown.schedule.policy)
+    yield "Schedule", schedule_in_words(schedule.in_force)
+    yield "", schedule.in_force or ""
+    if schedule.override:
+        yield "", f"until the file says otherwise; there it is {schedule_in_words(schedule.trigger)}"
+        yield "", schedule.trigger or ""
+    yield "Now", "; ".join(_now(invocation, shown))
+    if not schedule.declared:
+        yield "Task", f"{schedule.task}, added at run time"
+    yield "Handed", arguments_in_words(json.loads(schedule.arguments))
+    yield "Takes", parameters_in_words(schedule.parameters)
+    yield "Defined", f"{invocation.site.docroot}/{schedule.source}"
+    yield "Limits", limits_in_words(policy)
+    yield "Keeps", keeping_in_words(policy)
+
+
+def _now(invocation: Invocation, shown: Shown) -> Iterator[str]:
+    """Yield what the task does now, all that keeps it from running, and when it is due."""
+    schedule, reading, now, zone = shown.schedule, shown.reading, shown.now, invocation.zone()
+    for run in shown.running:
+        yield at_work(run, now, zone)
+    if schedule.name in reading.queued:
+        yield queue_in_words(invocation, reading.queued[schedule.name], now, zone)
+    if schedule.demand:
+        yield f"once more after that, as {schedule.demand} demanded"
+    yield from obstacles(invocation, reading, schedule, now, zone)
+    if not (schedule.held_at or schedule.vanished_at or reading.site_hold):
+        by_hand = f": {invocation.command(schedule.name)}" if schedule.in_force is None and not shown.running else ""
+        yield what_comes(schedule, now, zone, invocation.config.late_after) + by_hand
+
+
+def _print_upcoming(invocation: Invocation, shown: Shown) -> None:
+    zone = invocation.zone()
     if shown.upcoming:
         print(f"\n  Next, in {zone.key} and in UTC")
-        for moment in shown.upcoming:
-            left = (moment - shown.now).total_seconds()
-            when = f"in {about(left)}" if left > 0 else "due"
-            print(f"    {moment.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}  {rfc3339(moment)}  {when}")
-    _print_runs(invocation, shown, zone)
+    for each in shown.upcoming:
+        left = (each.fire_time - shown.now).total_seconds()
+        when = "; ".join([f"in {about(left)}" if left > 0 else "due", *each.notes])
+        local = on_clock(each.fire_time, zone)
+        print(visible_line(f"    {local:%a %Y-%m-%d %H:%M:%S %Z}  {rfc3339(each.fire_time)}  {when}"))
 
 
-def _print_runs(invocation: Invocation, shown: Shown, zone: tzinfo) -> None:
-    paper = invocation.paper
+def _print_actions(shown: Shown, zone: tzinfo) -> None:
+    if shown.actions:
+        print("\n  What was done to it")
+    for action in shown.actions:
+        when = moment_in_words(action.at.replace(microsecond=0), shown.now, zone)
+        print(visible_line(f"    {when}  {action_in_words(action, shown.now, zone)}"))
+
+
+def _print_runs(invocation: Invocation, shown: Shown) -> None:
+    paper, name = invocation.paper, shown.schedule.name
     if not shown.runs:
-        print(f"\n  It has never run. Run it now: {invocation.command(shown.schedule.task)}")
+        print(f"\n  It has never run. Run it now: {visible_line(invocation.command(name))}")
         return
     print("\n  Last runs")
-    for line in run_table(shown.runs, paper, now=shown.now, zone=zone, with_task=False):
+    for line in run_table(shown.runs, paper, now=shown.now, zone=invocation.zone(), with_task=False):
         print(line)
-    print(paper.paint(f"Output: {invocation.command('log', shown.schedule.task)}", "dim"))
-
-
-def _now(invocation: Invocation, shown: Shown, zone: tzinfo) -> Iterator[str]:
-    """Yield what the task does now, and all that keeps it from running."""
-    schedule, now = shown.schedule, shown.now
-    for run in shown.running:
-        yield _at_work(run, now, zone)
-    queued = shown.reading.queued.get(schedule.name)
-    if queued:
-        yield f"queued since {since_in_words(queued.queued_at, now, zone)}"
-    if shown.reading.problem:
-        yield f"waits for the task file to be mended ({shown.reading.problem})"
-    if not invocation.config.enabled:
-        yield f"switched off with the whole site (enabled = false in {invocation.config.origin('enabled')})"
-    if schedule.vanished_at:
-        yield f"gone from the file since {since_in_words(schedule.vanished_at, now, zone)}"
-    elif schedule.held_at:
-        why = f" ({schedule.held_why})" if schedule.held_why else ""
-        yield f"{next_in_words(schedule, now, zone, 0)[0]} since {since_in_words(schedule.held_at, now, zone)}{why}"
-    elif schedule.trigger is None:
-        if not shown.running:
-            yield f"runs on demand only: {invocation.command(schedule.task)}"
-    else:
-        words, _ = next_in_words(schedule, now, zone, invocation.config.late_after)
-        yield words if words.startswith(("late", "due", "no more")) else f"next {words}"
-
-
-def _at_work(run: Run, now: datetime, zone: tzinfo) -> str:
-    started = run.started_at or run.queued_at
-    asked = f", asked to stop by {run.stop_by}" if run.stop_at else ""
-    return f"running since {since_in_words(started, now, zone)} as process {run.pid} on {run.host}{asked}"
+    print(paper.paint(visible_line(f"Output: {invocation.command('log', name)}"), "dim"))
 
 
 def print_task_as_json(invocation: Invocation, name: str) -> None:
     shown = Shown(invocation, name)
     schedule = shown.schedule
     policy = Policy.from_text(schedule.policy)
+    hold = shown.reading.site_hold
     print_json(
         {
             **schedule_as_json(schedule, shown.reading.last_runs.get(schedule.name)),
-            "schedule": schedule_in_words(schedule.trigger),
-            "description": schedule.description,
-            "source": schedule.source,
-            "held_by": schedule.held_by,
-            "held_why": schedule.held_why,
-            "vanished_at": rfc3339(schedule.vanished_at) if schedule.vanished_at else None,
+            "schedule": schedule_in_words(schedule.in_force),
+            **values_as_json(schedule, OWN_KEYS),
+            "site_held": hold.as_json() if hold else None,
+            "arguments": json.loads(schedule.arguments),
+            "parameters": _parameters_as_json(schedule.parameters),
             "problem": shown.reading.problem,
-            "now": "; ".join(_now(invocation, shown, invocation.zone())),
+            "now": "; ".join(_now(invocation, shown)),
+            "progress": [_progress_as_json(run) for run in shown.running],
             "policy": {key: getattr(policy, key) for key in policy.__slots__},
-            "next_fire_times": moments_as_json(shown.upcoming),
+            "next_fire_times": moments_as_json([each.fire_time for each in shown.upcoming]),
+            "notes": {rfc3339(each.fire_time): each.notes for each in shown.upcoming if each.notes},
+            "actions": [action_as_json(action) for action in shown.actions],
             "runs": [run_as_json(run) for run in shown.runs],
         }
     )
+
+
+def _parameters_as_json(parameters: str | None) -> list[dict[str, Any]]:
+    return [{"name": name, "kind": kind, "needed": needed} for name, kind, needed in json.loads(parameters or "[]")]
+
+
+def _progress_as_json(run: Any) -> dict[str, Any]:
+    return {"run": run.id, "done": run.progress_done, "total": run.progress_total, "note": run.progress_note}

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 
 from ..clock import in_words, utc_now
-from ..model import ACTIVE, QUEUED, STOPPED, Policy, Run
+from ..housekeeping import Housekeeping
+from ..model import ACTIVE, STOPPED, Policy, Run
 from ..run.supervisor import ring
-from ..scheduler import Scheduler
 from ..state import is_locked
-from .reading import find_schedule, open_to_read
-from .running import EXIT_DONE, EXIT_FAILED, caller
+from .control import controlling
+from .reading import open_to_read
+from .running import EXIT_DONE, EXIT_FAILED
 from .tables import ended_in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..stores.base import Store
     from .invocation import Invocation
 
 #: Seconds beyond its grace that a Run is waited for: it is killed, reaped and put on record in these.
@@ -25,28 +25,26 @@ PATIENCE = 5.0
 LOOK_EVERY = 0.1
 
 
-def stop(invocation: Invocation, word: str, why: str | None) -> int:
-    """Stop a Run, or all of a Task that are queued or running; say what became of each."""
-    with open_to_read(invocation) as store:
-        runs = _meant(invocation, store, word)
-        asked = [run for run in runs if run.state in ACTIVE and _ask(store, run, why)]
+def stop(invocation: Invocation, word: str, why: str | None, grace: float | None) -> int:
+    """Stop a Run, or all of a Schedule that are queued or running; say what became of each.
+
+    :param grace: seconds between the polite request and KILL; None for those of the policy.
+    """
+    with controlling(invocation) as control:
+        asked = control.stop(word, utc_now(), why=why, grace=grace)
+        over = control.store.run(word)
     for run in asked:
         ring(invocation.state, run.id)
     if not asked:
-        print(f"{word} is not running." if len(runs) != 1 else f"{runs[0].task} is over: {ended_in_words(runs[0])}.")
+        print(f"{over.schedule} is over: {ended_in_words(over)}." if over else f"{word} is not running.")
         return EXIT_DONE
     # One after the other, and all within the grace of the slowest.
-    ends = time.monotonic() + max(Policy.from_text(run.policy).stop_grace for run in asked) + PATIENCE
+    ends = time.monotonic() + max(_grace(run, grace) for run in asked) + PATIENCE
     return max(_wait_and_say(invocation, run, ends) for run in asked)
 
 
-def _meant(invocation: Invocation, store: Store, word: str) -> list[Run]:
-    run = store.run(word)
-    return [run] if run else store.active(find_schedule(invocation, store, word).task)
-
-
-def _ask(store: Store, run: Run, why: str | None) -> bool:
-    return store.request_stop(run.id, by=caller(), why=why, now=utc_now()) is not None
+def _grace(run: Run, grace: float | None) -> float:
+    return Policy.from_text(run.policy).stop_grace if grace is None else grace
 
 
 def _wait_and_say(invocation: Invocation, run: Run, ends: float) -> int:
@@ -56,15 +54,15 @@ def _wait_and_say(invocation: Invocation, run: Run, ends: float) -> int:
     waited = in_words(time.monotonic() - begun)
     if now is None or now.state in ACTIVE:
         where = f"process {run.pid} on {run.host}" if run.pid else "nobody has started it"
-        print(f"{run.task} is not over after {waited}: {where}. See: {invocation.command('show', run.task)}")
+        print(f"{run.schedule} is not over after {waited}: {where}. See: {invocation.command('show', run.task)}")
         return EXIT_FAILED
     if now.state != STOPPED:
-        print(f"{run.task} ended before it could be stopped: {ended_in_words(now)}.")
-    elif run.state == QUEUED and now.started_at is None:
-        print(f"{run.task} was still queued; it will not be started.")
+        print(f"{run.schedule} ended before it could be stopped: {ended_in_words(now)}.")
+    elif now.started_at is None:
+        print(f"{run.schedule} was still queued; it will not be started.")
     else:
         killed = ", killed: it did not heed the polite request" if ", killed" in (now.error or "") else ""
-        print(f"{run.task} was stopped within {waited}{killed}.")
+        print(f"{run.schedule} was stopped within {waited}{killed}.")
     return EXIT_DONE
 
 
@@ -74,5 +72,5 @@ def _wait(invocation: Invocation, run: Run, ends: float) -> Run | None:
     while is_locked(lock) and time.monotonic() < ends:
         time.sleep(LOOK_EVERY)
     with open_to_read(invocation) as store:
-        Scheduler(invocation.state, store).sweep(utc_now())  # if its supervisor is dead, nobody else will say so
+        Housekeeping(invocation.state, store).sweep(utc_now())  # if its supervisor is dead, nobody else will say so
         return store.run(run.id)

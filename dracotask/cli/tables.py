@@ -17,7 +17,8 @@ from .words import (
     moment_in_words,
     next_in_words,
     result_in_words,
-    schedule_in_words,
+    rule_in_words,
+    title,
 )
 
 TYPE_CHECKING = False
@@ -46,11 +47,20 @@ class Line:
     __slots__ = ("last", "mark", "next", "rank", "result", "schedule", "words")
 
     def __init__(
-        self, schedule: Schedule, run: Run | None, queued: Run | None, now: datetime, zone: tzinfo, late_after: float
+        self,
+        schedule: Schedule,
+        run: Run | None,
+        queued: Run | None,
+        now: datetime,
+        zone: tzinfo,
+        late_after: float,
+        site_held: bool = False,
     ) -> None:
         self.schedule = schedule
-        self.words = schedule_in_words(schedule.trigger)
+        self.words = rule_in_words(schedule)
         self.next = next_in_words(schedule, now, zone, late_after)
+        if site_held and not schedule.held_at and not schedule.vanished_at:
+            schedule, self.next = schedule.but(held_at=now), ("held with the site", "held")
         if queued is not None and not schedule.held_at:
             waits = f"queued, {about(max((now - queued.queued_at).total_seconds(), 0))}"
             self.next = waits, waits
@@ -95,10 +105,11 @@ def task_lines(
     now: datetime,
     zone: tzinfo,
     late_after: float,
+    site_held: bool = False,
 ) -> list[Line]:
     """Return the tasks as lines, in the order in which they are shown."""
     lines = [
-        Line(schedule, last_runs.get(schedule.name), queued.get(schedule.name), now, zone, late_after)
+        Line(schedule, last_runs.get(schedule.name), queued.get(schedule.name), now, zone, late_after, site_held)
         for schedule in schedules
     ]
     return sorted(lines, key=lambda line: line.rank)
@@ -114,7 +125,7 @@ def task_table(lines: Sequence[Line], paper: Paper) -> list[str]:
 
 def _task_columns(lines: Sequence[Line], *, short: bool) -> dict[str, list[str]]:
     return {
-        "TASK": [visible_line(line.schedule.name) for line in lines],
+        "TASK": [visible_line(title(line.schedule.name, line.schedule.task)) for line in lines],
         "SCHEDULE": [visible_line(line.words) for line in lines],
         "NEXT": [visible_line(line.next[short]) for line in lines],
         "LAST": [line.last[short] for line in lines],
@@ -124,7 +135,9 @@ def _task_columns(lines: Sequence[Line], *, short: bool) -> dict[str, list[str]]
 
 def tasks_counted(lines: Sequence[Line], zone: str) -> str:
     """Return the line under the list: "5 tasks, 1 failed, 1 running, 1 late. Times in Europe/Paris."."""
-    parts = [counted(sum(not line.schedule.vanished_at for line in lines), "task")]
+    present = [line.schedule for line in lines if not line.schedule.vanished_at]
+    parts = [counted(sum(each.declared for each in present), "task")]
+    parts.append(counted(sum(not each.declared for each in present), "added schedule"))
     for mark in ("failed", "running"):
         parts.append(f"{sum(line.mark == mark for line in lines)} {mark}")
     parts.append(f"{sum(line.next[0].startswith('late') for line in lines)} late")
@@ -141,7 +154,7 @@ def run_table(runs: Sequence[Run], paper: Paper, *, now: datetime, zone: tzinfo,
     """Return Runs as lines of text, in the order given."""
     table = {
         "RUN": [visible_line(run.id) for run in runs],
-        "TASK": [visible_line(run.task) for run in runs],
+        "TASK": [visible_line(title(run.schedule, run.task)) for run in runs],
         "WHEN": [_when(run, now, zone) for run in runs],
         "BY": [run.origin for run in runs],
         "RESULT": [visible_line(result_in_words(run)) for run in runs],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, tzinfo
+import json
+from datetime import UTC, datetime, timedelta, tzinfo
 
-from ..clock import in_words
+from ..clock import from_text, in_words
 from ..errors import BadTrigger
 from ..model import (
     FAILED,
@@ -16,11 +17,17 @@ from ..model import (
     STOPPED,
     SUCCEEDED,
     TIMED_OUT,
+    Action,
     Policy,
     Run,
     Schedule,
 )
 from ..run.outcome import in_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 #: States as people read them.
 STATES = {
@@ -38,6 +45,22 @@ STATES = {
 #: A Run in one of these states is a failure to its owner. Stopped is what somebody wanted.
 FAILURES = (FAILED, TIMED_OUT, LOST)
 
+#: What ``run()`` takes, by the kinds of :mod:`dracotask.arguments`.
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "json": "JSON"}
+
+#: What the verbs have done, as one says it of somebody.
+DEEDS = {
+    "hold": "held it",
+    "resume": "resumed it",
+    "skip_next": "skipped",
+    "reschedule": "rescheduled it",
+    "add": "added it",
+    "remove": "removed it",
+    "demand": "demanded a run",
+    "run_now": "ran it",
+    "stop": "asked a run to stop",
+}
+
 
 def about(seconds: float) -> str:
     """Return a length of time in its largest sensible unit: "42s", "23m", "12h", "6 days"."""
@@ -52,7 +75,7 @@ def about(seconds: float) -> str:
 
 def moment_in_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
     """Return a moment on the site's own clock: "14:25", "tomorrow 03:00", "Sun 04:30", "12 Dec 04:30"."""
-    local, today = moment.astimezone(zone), now.astimezone(zone).date()
+    local, today = on_clock(moment, zone), now.astimezone(zone).date()
     time = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
     days = (local.date() - today).days
     if days == 0:
@@ -62,6 +85,22 @@ def moment_in_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
     if abs(days) < 7:
         return f"{local:%a} {time}"
     return f"{local.day} {local:%b} {time}" if local.year == today.year else f"{local:%Y-%m-%d} {time}"
+
+
+def on_clock(moment: datetime, zone: tzinfo) -> datetime:
+    """Return a moment on the clock of a zone; on that of UTC where it would leave the years there are."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment.astimezone(UTC)
+
+
+def soon_in_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
+    """Return a moment to come, or how far it is when it is near: "in 40s", "tomorrow 03:00"."""
+    left = (moment - now).total_seconds()
+    if left <= 0:
+        return "now"
+    return f"in {about(left)}" if left < 3600 else moment_in_words(moment, now, zone)
 
 
 def since_in_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
@@ -83,6 +122,17 @@ def schedule_in_words(trigger: str | None) -> str:
         return trigger
 
 
+def rule_in_words(schedule: Schedule) -> str:
+    """Return when a task is due, in words, and whether that is another rule than the file's."""
+    words = schedule_in_words(schedule.in_force)
+    return f"{words} (rescheduled)" if schedule.override else words
+
+
+def title(name: str, task: str) -> str:
+    """Return the name of a Schedule or a Run, with the Task where that is another."""
+    return name if name == task else f"{name} ({task})"
+
+
 def is_late(schedule: Schedule, now: datetime, late_after: float) -> bool:
     """Tell whether a fire time has gone by for so long that something must be wrong."""
     if schedule.held_at or schedule.vanished_at or schedule.next_fire_time is None:
@@ -91,16 +141,20 @@ def is_late(schedule: Schedule, now: datetime, late_after: float) -> bool:
 
 
 def next_in_words(schedule: Schedule, now: datetime, zone: tzinfo, late_after: float) -> tuple[str, str]:
-    """Return when a task will run next, at length and in short."""
+    """Return when a task will run next, or why it will not, at length and in short."""
     if schedule.vanished_at:
         return "gone from the file", "gone"
     if schedule.held_at:
+        if schedule.held_until and schedule.held_until <= now:
+            return f"its hold ended {moment_in_words(schedule.held_until, now, zone)}", "hold ended"
         by = f"held by {schedule.held_by}" if schedule.held_by else "held"
-        until = f" until {moment_in_words(schedule.held_until, now, zone)}" if schedule.held_until else ""
-        return by + until, by
+        return by + _held_from_to(schedule, now, zone), by
     fire_time = schedule.next_fire_time
     if fire_time is None:
-        return ("no more", "no more") if schedule.trigger else ("-", "-")
+        return ("no more", "no more") if schedule.in_force else ("-", "-")
+    if schedule.skip_until and fire_time <= schedule.skip_until:
+        through = "" if fire_time == schedule.skip_until else "up to "
+        return f"skips {through}{moment_in_words(schedule.skip_until, now, zone)}", "skipped"
     left = (fire_time - now).total_seconds()
     if is_late(schedule, now, late_after):
         return f"late by {in_words(-left)}", f"late {about(-left)}"
@@ -108,6 +162,13 @@ def next_in_words(schedule: Schedule, now: datetime, zone: tzinfo, late_after: f
         return "due now", "due now"
     relative = f"in {about(left)}"
     return f"{moment_in_words(fire_time, now, zone)}, {relative}", relative
+
+
+def _held_from_to(schedule: Schedule, now: datetime, zone: tzinfo) -> str:
+    """Return since or until when a Schedule is held: the one that matters more."""
+    if schedule.held_until:
+        return f" until {moment_in_words(schedule.held_until, now, zone)}"
+    return f" since {moment_in_words(schedule.held_at.replace(microsecond=0), now, zone)}" if schedule.held_at else ""
 
 
 def last_in_words(run: Run | None, now: datetime, zone: tzinfo) -> tuple[str, str]:
@@ -135,8 +196,21 @@ def result_in_words(run: Run | None) -> str:
         word = "stopping"
     took = duration(run)
     head = f"{word}, {in_words(took)}" if took is not None else word
+    if run.state == RUNNING and (progress := progress_in_words(run)):
+        return f"{head}, {progress}"
     told = _what_it_told(run)
     return f"{head}: {told}" if told else head
+
+
+def progress_in_words(run: Run) -> str:
+    """Return how far a Run is: "42 %, page 12", "1200 done"; "" when it never said."""
+    if run.progress_done is None:
+        return ""
+    if run.progress_total:
+        done = f"{100 * run.progress_done / run.progress_total:.0f} %"
+    else:
+        done = f"{run.progress_done:g} done"
+    return f"{done}, {run.progress_note}" if run.progress_note else done
 
 
 def duration(run: Run) -> float | None:
@@ -160,9 +234,50 @@ def limits_in_words(policy: Policy) -> str:
     limit = f"at most {in_words(policy.time_limit)}" if policy.time_limit else "no time limit"
     memory = f", at most {in_bytes(policy.memory_limit)} of memory" if policy.memory_limit else ""
     grace = f"{in_words(policy.stop_grace)} to tidy up"
-    return f"{limit}{memory}, {grace}, {policy.max_instances} at a time, niceness {policy.nice}"
+    alone = f", exclusive: {policy.exclusive}" if policy.exclusive else ""
+    return f"{limit}{memory}, {grace}, {policy.max_instances} at a time, niceness {policy.nice}{alone}"
 
 
 def keeping_in_words(policy: Policy) -> str:
     """Return how much of the past is kept."""
     return f"{policy.keep_runs} runs or {policy.keep_days:g} days, {in_bytes(policy.max_output)} of output each"
+
+
+# -- What it is handed, and what was done to it ---------------------------------------------------
+
+
+def arguments_in_words(arguments: Mapping[str, Any]) -> str:
+    """Return what ``run()`` is handed, as JSON has it: ``to = "anna", limit = 5``."""
+    return ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
+
+
+def parameters_in_words(parameters: str | None) -> str:
+    """Return what ``run()`` takes: "to (a text), limit (a whole number, if wanted)"; "" for nothing."""
+    words = []
+    for name, kind, needed in json.loads(parameters or "[]"):
+        if name == "**":
+            words.append("anything else")
+            continue
+        facts = [KINDS.get(kind.rstrip("?"), ""), "" if needed else "if wanted"]
+        said = ", ".join(fact for fact in facts if fact)
+        words.append(f"{name} ({said})" if said else name)
+    return ", ".join(words)
+
+
+def action_in_words(action: Action, now: datetime, zone: tzinfo) -> str:
+    """Return what somebody did and why: "anna held it until 14:00: migration"."""
+    details = json.loads(action.details)
+    words = f"{action.by} {DEEDS.get(action.verb, action.verb)}{_detail(action.verb, details, now, zone)}"
+    return f"{words}: {action.why}" if action.why else words
+
+
+def _detail(verb: str, details: Mapping[str, Any], now: datetime, zone: tzinfo) -> str:
+    if verb == "hold" and "until" in details:
+        return f" until {moment_in_words(from_text(details['until']), now, zone)}"
+    if verb == "skip_next" and "fire_time" in details:
+        return f" {moment_in_words(from_text(details['fire_time']), now, zone)}"
+    if verb == "reschedule":
+        return f", {schedule_in_words(details['trigger'])}" if "trigger" in details else ", back to the file's rule"
+    if verb == "add" and "trigger" in details:
+        return f", {schedule_in_words(details['trigger'])}"
+    return ""

@@ -1,0 +1,248 @@
+"""The verbs that change something while the site is at work, each told by a sentence of what is so now."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+
+from ..clock import utc_now
+from ..control import Control, handed
+from ..errors import ControlError, ScheduleNotFound
+from ..model import RUNNING, VERBS
+from ..run.supervisor import FILES_NOTE
+from ..state import is_current
+from .banners import next_look
+from .output import visible_line
+from .reading import Reading, open_to_read
+from .running import caller
+from .said import arguments_said, rule_said, until_said
+from .why import obstacles
+from .words import arguments_in_words, moment_in_words, schedule_in_words, soon_in_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from zoneinfo import ZoneInfo
+
+    from ..model import Schedule
+    from ..stores.base import Store
+    from .invocation import Invocation
+
+
+@contextmanager
+def controlling(invocation: Invocation, store: Store | None = None) -> Iterator[Control]:
+    """Yield the verbs over the site's open store; afterwards somebody is to look at what they brought about.
+
+    :param store: open; None for the one that is there.
+    """
+    state = invocation.to_act().state
+    with store or open_to_read(invocation) as opened:
+        try:
+            yield Control(opened, by=caller(), log=state.log)
+        except ScheduleNotFound as error:
+            files = opened.note(FILES_NOTE)
+            if files is None or not is_current(files):
+                remedy = f"{state.task_file} has changed since it was loaded: {invocation.command('load')}"
+                error.args = (f"{error} {remedy}",)
+            raise
+    have_somebody_look(invocation)
+
+
+def have_somebody_look(invocation: Invocation) -> None:
+    """Have the next look taken at once, unless it is overdue: since when is what a site owner wants to know."""
+    moment = next_look(invocation.state)
+    if moment is not None and moment > utc_now():
+        invocation.state.look_now()
+
+
+def open_to_hold(invocation: Invocation) -> Store:
+    """Open the store of a site that may be held before anybody has looked at it."""
+    site = invocation.to_act()
+    site.prepare()
+    return site.open_store()
+
+
+def _say(*sentences: str) -> None:
+    print(visible_line(" ".join(sentence for sentence in sentences if sentence)))
+
+
+def _because(why: str | None) -> str:
+    return f": {why.rstrip('.')}." if why else "."
+
+
+# -- Hold and resume ---------------------------------------------------------------------------
+
+
+def hold(invocation: Invocation, name: str, until: str | None, why: str | None) -> None:
+    now, zone = utc_now(), invocation.zone()
+    with controlling(invocation) as control:
+        held = control.hold(name, now, until=None if until is None else until_said(until, now, zone), why=why)
+        at_work = any(run.state == RUNNING for run in control.store.active(name))
+    end = f" until {moment_in_words(held.held_until, now, zone)} ({zone.key})" if held.held_until else ""
+    _say(
+        f"{name} is held by {held.held_by}{end}{_because(held.held_why)}",
+        "Its run that is at work goes on." if at_work else "",
+        f"Resume it: {invocation.command('resume', name)}",
+    )
+
+
+def hold_site(invocation: Invocation, why: str | None) -> None:
+    with controlling(invocation, open_to_hold(invocation)) as control:
+        control.hold_site(utc_now(), why=why)
+        at_work = Reading(control.store, invocation.state).running
+    _say(
+        f"The whole site is held by {caller()}{_because(why)}",
+        "What is at work goes on." if at_work else "",
+        f"Resume it: {invocation.command('resume', '--all')}",
+    )
+
+
+def resume(invocation: Invocation, name: str, why: str | None) -> None:
+    now, zone = utc_now(), invocation.zone()
+    with controlling(invocation) as control:
+        before = control.find(name)
+        was_held, skipped = before.held_at is not None, before.skip_until is not None
+        resumed = control.resume(name, now, why=why)
+        reading = Reading(control.store, invocation.state)
+    if reading.site_hold:
+        is_so = "is resumed, but" if was_held else "is not held by itself, but"
+        _say(f"{name} {is_so} the whole site is held. Resume that: {invocation.command('resume', '--all')}")
+    else:
+        skips = "; what was to be skipped is not" if skipped else ""
+        _say(f"{name} is {'resumed' if was_held else 'not held'}{skips}{_next(resumed, reading, zone)}.")
+
+
+def resume_site(invocation: Invocation, why: str | None) -> None:
+    with controlling(invocation) as control:
+        was_held = control.resume_site(utc_now(), why=why)
+        held = [schedule.name for schedule in control.store.schedules() if schedule.held_at]
+    _say(
+        f"The whole site is {'resumed' if was_held else 'not held'}.",
+        f"Still held by themselves: {', '.join(held)}." if held else "",
+    )
+
+
+# -- Rules of time -------------------------------------------------------------------------------
+
+
+def skip_next(invocation: Invocation, name: str, why: str | None) -> None:
+    now, zone = utc_now(), invocation.zone()
+    with controlling(invocation) as control:
+        schedule = control.skip_next(name, now, why=why)
+        following = control.next_after_skips(schedule, now)
+    last = schedule.skip_until
+    assert last is not None
+    when = moment_in_words(last, now, zone)
+    is_first = last == schedule.next_fire_time
+    which = f"The next run of {name}, {when}, is" if is_first else f"Runs of {name} up to {when} are"
+    then = moment_in_words(following, now, zone) if following else "none comes"
+    _say(f"{which} skipped; then {then}.")
+
+
+def reschedule(
+    invocation: Invocation,
+    name: str,
+    words: Sequence[str],
+    why: str | None,
+    *,
+    cron: str | None,
+    every: str | None,
+    at: str | None,
+    as_in_file: bool,
+) -> None:
+    """Give a Schedule another rule, or back that of the file."""
+    now, zone = utc_now(), invocation.zone()
+    trigger = rule_said(words, now, zone, cron=cron, every=every, at=at)
+    if (trigger is None) is not as_in_file:
+        raise ControlError(
+            "say the new rule, as in \"every 90s\", --every 90s, --cron '0 4 * * *' or --at 14:00; or --file alone, for"
+            " the one in the task file."
+        )
+    with controlling(invocation) as control:
+        schedule = control.reschedule(name, trigger, now, why=why)
+        reading = Reading(control.store, invocation.state)
+    rule = schedule_in_words(schedule.in_force)
+    if as_in_file:
+        rule = f"runs {rule} again, as the file says"
+    else:
+        rule = f"now runs {rule}" + (" (until the file says otherwise)" if schedule.declared else "")
+    _say(f"{name} {rule}{_next(schedule, reading, zone)}.")
+
+
+# -- Schedules that are added --------------------------------------------------------------------
+
+
+def add(
+    invocation: Invocation,
+    name: str,
+    task: str,
+    words: Sequence[str],
+    why: str | None,
+    *,
+    cron: str | None,
+    every: str | None,
+    at: str | None,
+    replace: bool,
+) -> None:
+    """Add a Schedule.
+
+    :param words: its rule, if it stands in words, and the arguments for ``run()``.
+    """
+    if name in VERBS or name.startswith("-"):
+        raise ControlError(f"{name!r:.80} cannot be a name: on a command line it would mean something else.")
+    now, zone = utc_now(), invocation.zone()
+    given = arguments_said(word for word in words if "=" in word)
+    trigger = rule_said((word for word in words if "=" not in word), now, zone, cron=cron, every=every, at=at)
+    with controlling(invocation) as control:
+        template = control.store.schedule(task)
+        arguments = json.loads(handed(template, given)) if template else {}
+        schedule = control.add(name, task, trigger, now, arguments=arguments, replace=replace, why=why)
+        reading = Reading(control.store, invocation.state)
+    with_these = f" with {arguments_in_words(arguments)}" if arguments else ""
+    rule = schedule_in_words(schedule.trigger)
+    _say(
+        f"{name} is {'as said' if replace else 'added'}: it runs {task}{with_these} {rule}"
+        f"{_next(schedule, reading, zone)}.",
+        f"Run it: {invocation.command('run', name)}" if trigger is None else "",
+    )
+
+
+def remove(invocation: Invocation, name: str, why: str | None) -> None:
+    with controlling(invocation) as control:
+        removed = control.remove(name, utc_now(), why=why)
+        at_work = any(run.state == RUNNING for run in control.store.active(name))
+    _say(
+        f"{name} is removed: {removed.task} runs under that name no more.",
+        "Its run that is at work goes on." if at_work else "",
+    )
+
+
+# -- Runs ------------------------------------------------------------------------------------------
+
+
+def demand(invocation: Invocation, name: str, why: str | None) -> None:
+    """Have a Schedule run once more, by whoever looks next."""
+    now, zone = utc_now(), invocation.zone()
+    with controlling(invocation) as control:
+        is_at_work = any(run.state == RUNNING for run in control.store.active(name))
+        run = control.demand(name, now, why=why)
+        schedule, reading = control.find(name), Reading(control.store, invocation.state)
+    if run is None:
+        present = "its run that is at work" if is_at_work else "the run that is queued"
+        _say(f"{name} runs once more when {present} has ended.")
+        return
+    waits = "; ".join(obstacles(invocation, reading, schedule, now, zone))
+    _say(f"{name} is queued{', but ' + waits if waits else ': the next look starts it'}.")
+
+
+def _next(schedule: Schedule, reading: Reading, zone: ZoneInfo) -> str:
+    """Return when a Schedule runs next, or why it does not, as the end of a sentence."""
+    if schedule.vanished_at:
+        return "; but its task is gone from the file"
+    if schedule.held_at:
+        return f"; but it is held by {schedule.held_by}"
+    if reading.site_hold:
+        return "; but the whole site is held"
+    if schedule.next_fire_time is None:
+        return "; it never fires again" if schedule.in_force else ""
+    return f"; next {soon_in_words(schedule.next_fire_time, utc_now(), zone)}"
