@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from datetime import datetime
 from pathlib import Path
@@ -29,13 +30,17 @@ class PageGenerator(Task):
     def __init__(self):
         self.schedule(every="5s")
 
-    def run(self):
+    # Visitors may have it write further files: a schedule that is added at run time hands its arguments
+    # to run(). See wsgi.py, or try: dracotask example_docroot add tea PageGenerator --every 3s file=tea.html
+    def run(self, file: str = "clock.html"):
+        if not re.fullmatch(r"[a-z]{1,20}\.html", file):
+            raise ValueError(f"{file!r} is no name for a page")
         written_at = datetime.now().astimezone().strftime("%H:%M:%S %Z")
         PAGES.mkdir(exist_ok=True)
         # A visitor must never see half a page: write beside it, then rename. That is one step.
-        unfinished = PAGES / "clock.html.new"
+        unfinished = PAGES / f"{file}.new"
         unfinished.write_text(f"<!doctype html><title>A page</title><p>Written at <b>{written_at}</b>.</p>\n")
-        os.replace(unfinished, PAGES / "clock.html")
+        os.replace(unfinished, PAGES / file)
         # What run() returns is the run's summary, one line in every list.
         return f"written at {written_at}"
 
@@ -111,6 +116,39 @@ class Flaky(Task):
 
     def divide(self, number, *, by):
         return f"{number / by:.1f}"
+
+
+class Slower(Task):
+    """Lengthens its own period, a second each time, from two to ten."""
+
+    def __init__(self):
+        self.schedule(every="2s")
+
+    def run(self):
+        cursor = database.cursor()
+        cursor.execute("CREATE TABLE IF NOT EXISTS period (seconds INTEGER)")
+        (seconds,) = cursor.execute("SELECT max(seconds) FROM period").fetchone()
+        seconds = 2 if seconds is None or seconds >= 10 else seconds + 1
+        cursor.execute("DELETE FROM period")
+        cursor.execute("INSERT INTO period VALUES (?)", (seconds,))
+        # The schedule of this very run, steered from within. It counts at once, and outlives a restart.
+        self.own_schedule.reschedule(every=seconds)
+        return f"every {seconds} s from now on"
+
+
+class Thumbnails(Task):
+    """Takes its time, says how far it is, and stops where it is good to stop. Runs on demand."""
+
+    stop_grace = "20s"
+
+    def run(self, pictures: int = 60):
+        # track() tells the progress, and asks proceed(): after `dracotask example_docroot stop Thumbnails`
+        # the loop ends with the picture at hand, and no exception comes in its way.
+        done = 0
+        for _ in self.track(range(pictures)):
+            time.sleep(0.5)
+            done += 1
+        return f"{done} of {pictures} pictures"
 
 
 class OnDemand(Task):

@@ -124,6 +124,23 @@ def test_on_demand_is_never_due_and_knows_its_run(example):
     assert example.schedule("OnDemand").trigger is None
 
 
+def test_the_slower_one_lengthens_its_own_period(example):
+    # When it runs twice
+    assert summary(example, "Slower") == "every 2 s from now on"
+    assert summary(example, "Slower") == "every 3 s from now on"
+
+    # Then its schedule says so, over what the file says
+    slower = example.schedule("Slower")
+    assert (slower.override.split(" from")[0], slower.trigger.split(" from")[0]) == ("every 3s", "every 2s")
+
+
+def test_the_thumbnails_tell_how_far_they_are(example):
+    ended = example.run("run", "Thumbnails", "pictures=2")
+    assert ended.returncode == 0, ended.stderr
+    run = example.last_run("Thumbnails")
+    assert (run.summary, run.progress_done, run.progress_total) == ("2 of 2 pictures", 2, 2)
+
+
 def test_check_finds_no_problem(example):
     ended = example.run("check")
 
@@ -165,6 +182,78 @@ def test_to_look_again_is_no_visit(wsgi):
     assert not wsgi.ask("SELECT count(*) FROM session")
 
 
+# -- Pages that visitors order -----------------------------------------------------------------
+
+
+def ordered(site: Site) -> dict[str, str]:
+    """Return what is added: name and arguments."""
+    with site.store() as store:
+        return {schedule.name: schedule.arguments for schedule in store.schedules() if not schedule.declared}
+
+
+def test_a_visitor_orders_a_page_which_is_written_and_takes_it_away_again(example, wsgi):
+    # Given a site whose tasks are known
+    example.due()
+    client = Client(wsgi.app)
+
+    # When a visitor orders a page
+    assert client.post("/generators", data={"file": "tea.html", "seconds": "2"}).status_code == 303
+
+    # Then it stands in the table, and is written
+    assert ordered(example) == {"page tea.html": '{"file": "tea.html"}'}
+    assert "<td>every 2s<td>next at" in client.get("/generators").text
+    example.make_due("page tea.html")
+    example.due()
+    assert "Written at" in client.get("/pages/tea.html").text
+
+    # And it goes when he says so
+    assert client.post("/generators", data={"file": "tea.html", "remove": ""}).status_code == 303
+    assert ordered(example) == {}
+    assert "Nothing yet." in client.get("/generators").text
+
+
+@pytest.mark.parametrize(
+    ("file", "seconds", "problem"),
+    [
+        ("../wsgi.py", "5", "A file is named"), ("tea.html\n", "5", "A file is named"), ("", "5", "A file is named"),
+        ("<b>.html", "5", "A file is named"), ("tea.html", "0", "Seconds are"), ("tea.html", "-1", "Seconds are"),
+        ("tea.html", "1.5", "Seconds are"), ("tea.html", "9" * 400, "Seconds are"),
+        ("tea.html", "000000005999999", "Seconds are"),
+        ("tea.html", "²", "Seconds are"),
+        ("tea.html", "", "Seconds are"), ("x" * 2000, "5", "too much for a form"),
+    ],
+)  # fmt: skip
+def test_what_nobody_may_order_is_refused_in_words(example, wsgi, file, seconds, problem):
+    example.due()
+    refused = Client(wsgi.app).post("/generators", data={"file": file, "seconds": seconds})
+    assert (refused.status_code, problem in refused.text) == (400, True)
+    assert ordered(example) == {}
+
+
+def test_ten_pages_are_enough_and_another_site_orders_none(example, wsgi):
+    example.due()
+    client = Client(wsgi.app)
+    for letter in "abcdefghij":
+        assert client.post("/generators", data={"file": f"{letter}.html", "seconds": "60"}).status_code == 303
+    assert client.post("/generators", data={"file": "a.html", "seconds": "30"}).status_code == 303
+    assert "10 are enough" in client.post("/generators", data={"file": "k.html", "seconds": "60"}).text
+    from_elsewhere = {"headers": {"Sec-Fetch-Site": "cross-site"}, "data": {"file": "a.html", "remove": ""}}
+    assert client.post("/generators", **from_elsewhere).status_code == 403
+    assert len(ordered(example)) == 10
+
+
+def test_what_is_not_there_is_said_to_be_missing(example, wsgi):
+    example.due()
+    refused = Client(wsgi.app).post("/generators", data={"file": "tea.html", "remove": ""})
+    assert (refused.status_code, "no schedule" in refused.text) == (400, True)
+
+
+def test_a_worker_forgets_who_left(wsgi):
+    wsgi.HERE_NOW.update({"gone": time.time() - 120, "here": time.time()})
+    assert wsgi.forget_who_left() == "1 forgotten"
+    assert list(wsgi.HERE_NOW) == ["here"]
+
+
 @pytest.mark.parametrize("path", ["/wsgi.py", "/pages/../wsgi.py", "/pages//etc/passwd", "/site.db", "/pages/", "/x"])
 def test_nothing_else_is_served(example, wsgi, path):
     (example.docroot / "pages").mkdir()
@@ -176,7 +265,7 @@ def test_nothing_else_is_served(example, wsgi, path):
 def test_served_the_tasks_start_by_themselves_and_the_page_shows_it(example):
     # Given the site on the development server, as bin/demo starts it
     server = example.start("serve", "--port", "0", stderr=subprocess.DEVNULL)
-    port = int(re.search(r":(\d+)/ with 5 tasks", server.stdout.readline())[1])
+    port = int(re.search(r":(\d+)/ with 7 tasks", server.stdout.readline())[1])
 
     def fetch(path: str, method: str = "GET") -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
