@@ -504,6 +504,26 @@ def test_a_tasks_own_schedule_is_neither_removed_nor_replaced(house):
         house.control.add("Report", "Report", FIVE_MINUTES, clock("10:40"), replace=True)
 
 
+def test_a_row_of_the_history_grows_only_over_what_follows_it(house):
+    # Given a schedule that is held, removed, and hours later added and held again
+    for began, ended in (("10:00", "12:10"), ("15:00", "17:10")):
+        house.control.add("Mine", "Report", IntervalTrigger(every="1h"), clock(began))
+        house.control.hold("Mine", clock(began))
+        house.control.resume("Mine", clock(ended))
+        house.control.remove("Mine", clock(ended))
+
+    # Then the hours between are on no row
+    assert house.on_record() == [("11:00-12:00", "held by anna"), ("16:00-17:00", "held by anna")]
+
+
+def test_a_demand_for_a_task_that_has_gone_is_not_answered(house):
+    mine = taken(house.store, house.control.demand("Report", clock("10:40")))
+    house.control.demand("Report", clock("10:41"))
+    house.load(clock("10:42"))
+    house.load(clock("10:43"))
+    assert house.store.finish(mine, an_outcome()) == []
+
+
 def test_a_new_task_takes_the_name_that_a_dynamic_schedule_had(house):
     house.control.add("Nightly", "Report", FIVE_MINUTES, clock("10:40"), arguments={"shop": "Riga"})
     house.load(clock("10:41"), Report=HOURLY, Nightly=HOURLY)

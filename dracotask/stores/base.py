@@ -115,8 +115,8 @@ class Store:
 
         Next fire time and watermark move with it. A Run whose (schedule, fire time) is on record
         already is not inserted: the fire time is passed over, and the answer is still True. A Gap
-        that follows the schedule's row of the fire times before it, and is of the same state and reason,
-        extends that row.
+        that follows the schedule's row of the fire times before it, which its watermark tells, and is of
+        the same state and reason, extends that row.
 
         :param run: the queued Run for ``claim.fire_time``; None when the claim has none.
         :return: False when somebody changed the schedule since it was read; then nothing has happened.
@@ -185,7 +185,7 @@ class Store:
         """Write the outcome of a Run, if it is running under ``run.token``.
 
         If its Schedule was demanded meanwhile, the same step clears the demand and inserts the next
-        Run. An outcome is written once.
+        Run, unless the Task has vanished. An outcome is written once.
 
         :return: the Runs inserted; None when nothing was written, for there is an outcome, or the Run is
             another's by now.

@@ -151,7 +151,8 @@ class MemoryStore(Store):
         if self._is_on_record(schedule.name, gap.last):
             return
         before = self._row_before(schedule.name, gap.first)
-        if before and (before.state, before.summary) == (gap.state, gap.reason):
+        follows = before is not None and before.fire_time == schedule.watermark
+        if before and follows and (before.state, before.summary) == (gap.state, gap.reason):
             count = before.fire_count + gap.count if before.fire_count and gap.count else None
             first = before.fire_from or before.fire_time
             self._change(before, fire_from=first, fire_time=gap.last, fire_count=count, finished_at=now)
@@ -268,6 +269,8 @@ class MemoryStore(Store):
             return []
         run = demanded_run(row.schedule, now)
         self.put_schedule(row.schedule.but(demand=None))
+        if row.schedule.vanished_at:
+            return []
         self.add_run(run)
         return [run]
 

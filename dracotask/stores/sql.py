@@ -189,11 +189,12 @@ class SQLStore(Store):
         if self._is_on_record(schedule.name, gap.last):
             return
         before = self._execute(
-            "SELECT id, state, summary, fire_count FROM runs WHERE schedule = ? AND fire_time < ?"
+            "SELECT id, state, summary, fire_count, fire_time FROM runs WHERE schedule = ? AND fire_time < ?"
             " ORDER BY fire_time DESC LIMIT 1",
             (schedule.name, to_text(gap.first)),
         ).fetchone()
-        if before and before[1:3] == (gap.state, gap.reason):
+        follows = before and schedule.watermark and before[4] == to_text(schedule.watermark)
+        if follows and before[1:3] == (gap.state, gap.reason):
             count = before[3] + gap.count if before[3] and gap.count else None
             self._execute(
                 "UPDATE runs SET fire_from = COALESCE(fire_from, fire_time), fire_time = ?, fire_count = ?,"
@@ -301,6 +302,8 @@ class SQLStore(Store):
             return []
         run = demanded_run(schedule, now)
         self.put_schedule(schedule.but(demand=None))
+        if schedule.vanished_at:
+            return []
         self.add_run(run)
         return [run]
 
