@@ -206,7 +206,7 @@ def describe(schedule) -> str:
         return f"held by {schedule.held_by}"
     if schedule.next_fire_time is None or schedule.vanished_at:
         return "no more"
-    return f"next at {schedule.next_fire_time.astimezone():%H:%M:%S}"
+    return f"{schedule.next_fire_time.astimezone():%H:%M:%S}"
 
 
 # -- The page ----------------------------------------------------------------------------------
@@ -264,15 +264,16 @@ STYLE = """\
   .value { margin: .5rem 0 0; font-size: 1.9rem; line-height: 1.2; font-variant-numeric: tabular-nums; }
   section p:last-child { margin: .25rem 0 0; color: var(--soft); }
   button { padding: .5rem 1rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--card);
-           color: inherit; font: inherit; cursor: pointer; }
+           color: inherit; font: inherit; white-space: nowrap; cursor: pointer; }
   pre { overflow-x: auto; padding: .9rem 1.25rem; border: 1px solid var(--line); border-radius: .6rem;
         background: var(--card); font-size: .9rem; }
   input { padding: .5rem; border: 1px solid var(--line); border-radius: .4rem; background: var(--card);
           color: inherit; font: inherit; max-width: 100%; }
-  label { display: inline-block; margin-right: 1rem; }
+  label { display: inline-block; margin: 0 1rem .5rem 0; }
   table { width: 100%; margin: 1.5rem 0; border-collapse: collapse; }
-  th, td { padding: .5rem .75rem .5rem 0; border-bottom: 1px solid var(--line); text-align: left;
-           overflow-wrap: anywhere; }
+  th, td { padding: .5rem .5rem .5rem 0; border-bottom: 1px solid var(--line); text-align: left; }
+  td button { padding: .3rem .6rem; }
+  td:first-child { min-width: 5rem; overflow-wrap: anywhere; }
   .problem { padding: .6rem 1rem; border: 1px solid currentColor; border-radius: .4rem; color: #b3261e; }
   @media (prefers-color-scheme: dark) { .problem { color: #f2b8b5; } }
 """

@@ -201,7 +201,7 @@ def test_a_visitor_orders_a_page_which_is_written_and_takes_it_away_again(exampl
 
     # Then it stands in the table, and is written
     assert ordered(example) == {"page tea.html": '{"file": "tea.html"}'}
-    assert "<td>every 2s<td>next at" in client.get("/generators").text
+    assert "<td>every 2s<td>" in client.get("/generators").text
     example.make_due("page tea.html")
     example.due()
     assert "Written at" in client.get("/pages/tea.html").text
