@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .clock import from_text, is_within, timedelta, to_text
-from .errors import BadTrigger
 from .model import Schedule
 from .run.supervisor import FILES_NOTE, PROBLEM_NOTE
 from .tick import Tick
@@ -66,7 +65,7 @@ class Adoption:
             self.store.put_schedule(self._first_sight(declared, now))
             return f"+ {declared.name} ({declared.trigger or 'on demand'})"
         if not present.declared:
-            present = self._take_name(self._settled(present, now))
+            present = self._take_name(self.tick.settled(present, now))
         if present.trigger != declared.trigger or present.vanished_at:
             return self._redeclare(present, declared, now)
         self._put_if_changed(present, _with(present, declared))
@@ -85,7 +84,7 @@ class Adoption:
 
     def _redeclare(self, present: Schedule, declared: Declaration, now: datetime) -> str:
         """Take over a changed trigger, or a name that came back, once the old one's due times are settled."""
-        present = self._settled(present, now)
+        present = self.tick.settled(present, now)
         # An operator's rule stands until the file has another.
         override = present.override if present.trigger == declared.trigger else None
         wanted = _with(present, declared).but(override=override, vanished_at=None)
@@ -95,15 +94,6 @@ class Adoption:
         self._put_if_changed(present, wanted)
         sign = "+ back:" if present.vanished_at else "~"
         return f"{sign} {declared.name} ({declared.trigger or 'on demand'})"
-
-    def _settled(self, schedule: Schedule, now: datetime) -> Schedule:
-        """Have what the outgoing trigger owes claimed or recorded, and return the Schedule as it is then."""
-        schedule = self.tick.present(schedule, now)
-        try:
-            self.tick.settle(schedule, now)
-        except BadTrigger as error:  # its zone is gone, say, and this very load is the mending
-            self.state.log(f"What {schedule.name} missed is not known: {error}")
-        return self.store.schedule(schedule.name) or schedule
 
     def _follow(self, now: datetime) -> list[str]:
         """Let dynamic Schedules share the lot of their Task: its policy, its absence and its return."""
@@ -115,7 +105,7 @@ class Adoption:
             if schedule.declared or task is None:
                 continue
             if schedule.vanished_at and not task.vanished_at:
-                schedule = self._settled(schedule, now)
+                schedule = self.tick.settled(schedule, now)
                 upcoming = self.tick.next_or_put_off(schedule.trigger, now, schedule.watermark)
                 schedule = schedule.but(next_fire_time=upcoming)
                 changes.append(f"+ back: {schedule.name}")

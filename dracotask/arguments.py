@@ -10,10 +10,17 @@ from __future__ import annotations
 import json
 import math
 
+from .errors import ControlError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
+
+    from .model import Schedule
+
+#: They are read by people and kept for long: longer ones (as JSON, in letters) are refused.
+LONGEST = 64 << 10
 
 #: How words on a command line become values, by the kind of the parameter.
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -56,6 +63,42 @@ def _kind(parameter: Any) -> str:
     known = {kinds.get(name.partition("[")[0], "any") for name in names if name != "None"}
     may_be_none = "None" in names or parameter.default is None
     return (known.pop() if len(known) == 1 else "any") + "?" * may_be_none
+
+
+def handed(schedule: Schedule, words: Mapping[str, str] | None) -> str:
+    """Return what words of a command line hand to ``run()``, as the JSON that is stored.
+
+    :param words: by the names of the parameters; None for the Schedule's own arguments.
+    :raises ControlError: ``run()`` cannot be handed these.
+    """
+    try:
+        arguments = json.loads(schedule.arguments) if words is None else typed(schedule.parameters, words)
+    except ValueError as error:
+        raise ControlError(f"{schedule.name}: {error}") from None
+    refuse_misfit(schedule.name, schedule.parameters, arguments)
+    return written(arguments)
+
+
+def written(arguments: Mapping[str, Any]) -> str:
+    """Return arguments as the JSON that is stored.
+
+    :raises ControlError: JSON does not know them, or they are too long.
+    """
+    try:
+        text = json.dumps(dict(arguments), allow_nan=False, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = f"the arguments are not what JSON knows, texts, numbers, lists and the like: {error}."
+        raise ControlError(problem) from None
+    if len(text) > LONGEST:
+        raise ControlError(f"arguments of {len(text)} bytes are too long: keep the data elsewhere, and hand its name.")
+    return text
+
+
+def refuse_misfit(name: str, parameters: str | None, arguments: Mapping[str, Any]) -> None:
+    """Raise ControlError when ``run()`` of what is called ``name`` cannot be handed these arguments."""
+    problem = misfit(parameters, arguments)
+    if problem:
+        raise ControlError(f"{name}: {problem}")
 
 
 def misfit(parameters: str | None, arguments: Mapping[str, Any]) -> str | None:

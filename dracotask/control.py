@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 
-from .arguments import misfit, typed
+from .arguments import refuse_misfit, written
 from .clock import from_text, rfc3339, to_text
-from .errors import BadTrigger, ControlError, ScheduleNotFound
+from .errors import ControlError, ScheduleNotFound
 from .model import ACTIVE, QUEUED, VERBS, Action, Policy, Schedule, new_run, new_run_id
+from .steering import LONGEST_WHY, printable
 from .stores.base import HOLD_NOTE
-from .tick import Tick
+from .tick import SiteHold, Tick, because
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from .stores.base import Store
     from .triggers.base import Trigger
 
-#: Names, reasons and arguments are read by people and kept for long: longer ones are refused.
-LONGEST_NAME, LONGEST_WHY, LONGEST_ARGUMENTS = 200, 500, 64 << 10
+#: A name is read by people, and stands in every table.
+LONGEST_NAME = 200
 
 #: So many Runs of one Schedule may be at work when each was wanted beside the others.
 ANY_NUMBER = 1000
@@ -41,7 +42,7 @@ class Control:
     """
 
     def __init__(self, store: Store, *, by: str, log: Callable[[str], None]) -> None:
-        self.store, self.by = store, _printable(by)[:LONGEST_NAME]
+        self.store, self.by = store, printable(by)[:LONGEST_NAME]
         self.tick = Tick(store, log)
 
     # -- Hold and resume -------------------------------------------------------------------
@@ -76,9 +77,9 @@ class Control:
             schedule = self.find(name)
             if not schedule.held_at and not schedule.skip_until:
                 return schedule
+            schedule = self.tick.present(schedule, now)
             if schedule.held_at:
-                ended = schedule.held_until
-                schedule = self.tick.end_hold(schedule, ended if ended and ended < now else now)
+                schedule = self.tick.end_hold(schedule, now)
             return self._put(schedule.but(skip_until=None, skip_why=None), now, "resume", why)
 
     def hold_site(self, now: datetime, *, why: str | None = None) -> None:
@@ -89,23 +90,23 @@ class Control:
         said = _checked_why(why)
         with self.store.transaction():
             self.tick.claim_due(now, "tick")  # what is owed by now waits in the queue
-            held = self.store.note(HOLD_NOTE)
-            at, by, reason = held.split("\t") if held else (to_text(now), self.by, "")
-            self.store.put_note(HOLD_NOTE, "\t".join([at, by, said or reason]))
+            hold = SiteHold.of(self.store) or SiteHold(now, self.by, None)
+            hold.why = said or hold.why
+            hold.put(self.store)
             self._record("", 0, now, "hold", said, {})
 
     def resume_site(self, now: datetime, *, why: str | None = None) -> bool:
         """End the hold of the site; what fell into it is a row of each Schedule. Return False if it was not held."""
         with self.store.transaction():
-            note = self.store.note(HOLD_NOTE)
-            if note is None:
+            hold = SiteHold.of(self.store)
+            if hold is None:
                 return False
             self.store.put_note(HOLD_NOTE, None)
-            _, by, reason = note.split("\t")
             self.tick.end_holds(now)
             for schedule in self.store.due(now):
                 # As if each had been held by itself.
-                self.tick.end_hold(schedule.but(held_at=now, held_by=f"{by}, with the site", held_why=reason), now)
+                held = schedule.but(held_at=now, held_by=f"{hold.by}, with the site", held_why=hold.why)
+                self.tick.end_hold(held, now)
             self._record("", 0, now, "resume", _checked_why(why), {})
         return True
 
@@ -121,8 +122,7 @@ class Control:
             upcoming = self.next_after_skips(schedule, now)
             if upcoming is None:
                 raise ControlError(f"{schedule.name} has no fire time to come that could be skipped.")
-            said = f"skipped by {self.by}" + (f": {_checked_why(why)}" if why else "")
-            wanted = schedule.but(skip_until=upcoming, skip_why=said)
+            wanted = schedule.but(skip_until=upcoming, skip_why=f"skipped by {self.by}{because(_checked_why(why))}")
             return self._put(wanted, now, "skip_next", why, fire_time=to_text(upcoming))
 
     def next_after_skips(self, schedule: Schedule, now: datetime) -> datetime | None:
@@ -155,7 +155,7 @@ class Control:
                 raise ControlError(f"{name} was added at run time, and stands in no file whose rule could count again.")
             if trigger is not None:
                 _check_fires(trigger, now)
-            settled = self._settled(schedule, now)
+            settled = self.tick.settled(schedule, now)
             text = None if trigger is None else str(trigger)
             changed = settled.but(**{"override" if schedule.declared else "trigger": text, "skip_until": None})
             upcoming = self.tick.first_fire_time(changed.in_force, now, settled.watermark)
@@ -185,23 +185,23 @@ class Control:
         :raises ControlError: the name is taken or no name; the arguments do not fit; the trigger never fires.
         """
         _check_name(name)
-        written = _written(arguments or {})
+        text_of_arguments = written(arguments or {})
         if trigger is not None:
             _check_fires(trigger, now)
         with self.store.transaction():
             template = self.template(task)
-            self._check_arguments(template, task, arguments or {})
+            refuse_misfit(task, template.parameters, arguments or {})
             present = self._replaceable(name, replace)
             text = None if trigger is None else str(trigger)
             blank = Schedule(name=name, declared=False, watermark=now, rev=0)
-            settled = blank if present is None else self._settled(present, now)
+            settled = blank if present is None else self.tick.settled(present, now)
             added = settled.but(
-                task=task, trigger=text, override=None, arguments=written, parameters=template.parameters,
+                task=task, trigger=text, override=None, arguments=text_of_arguments, parameters=template.parameters,
                 policy=template.policy, description=template.description, source=template.source, vanished_at=None,
                 skip_until=None, skip_why=None, demand=None,
                 next_fire_time=self.tick.first_fire_time(text, now, settled.watermark),
             )  # fmt: skip
-            return self._put(added, now, "add", why, task=task, trigger=text, arguments=written)
+            return self._put(added, now, "add", why, task=task, trigger=text, arguments=text_of_arguments)
 
     def remove(self, name: str, now: datetime, *, why: str | None = None) -> Schedule:
         """Remove a dynamic Schedule. What of it is queued is skipped; what is at work goes on.
@@ -251,8 +251,8 @@ class Control:
                 raise ControlError(f"{name} is {who}: resume it, or run it although it is held.")
             run = new_run(schedule, now, origin, by=self.by).but(despite_hold=while_held)
             if arguments is not None:
-                run = run.but(arguments=_written(arguments))
-            self._check_arguments(schedule, name, json.loads(run.arguments))
+                run = run.but(arguments=written(arguments))
+            refuse_misfit(name, schedule.parameters, json.loads(run.arguments))
             if while_running:
                 policy = Policy.from_text(run.policy).but(max_instances=ANY_NUMBER)
                 run = run.but(policy=policy.to_text())
@@ -270,7 +270,7 @@ class Control:
         """
         with self.store.transaction():
             schedule = self._runnable(name)
-            self._check_arguments(schedule, name, json.loads(schedule.arguments))
+            refuse_misfit(name, schedule.parameters, json.loads(schedule.arguments))
             waiting = next((run for run in self.store.active(name) if _answers(run, schedule)), None)
             if waiting:  # begun later than this, it will do
                 return waiting
@@ -367,27 +367,13 @@ class Control:
             raise ControlError(f"{name} is there already, of task {present.task}: remove it, or replace it.")
         return present
 
-    def _check_arguments(self, schedule: Schedule, name: str, arguments: Mapping[str, Any]) -> None:
-        problem = misfit(schedule.parameters, arguments)
-        if problem:
-            raise ControlError(f"{name}: {problem}")
-
     # -- Acting ------------------------------------------------------------------------------------
 
-    def _settled(self, schedule: Schedule, now: datetime) -> Schedule:
-        """Have what the Schedule owes claimed or recorded, and return it as it is then."""
-        schedule = self.tick.present(schedule, now)
-        try:
-            self.tick.settle(schedule, now)
-        except BadTrigger as error:  # and this very verb may be the mending
-            self.tick.log(f"What {schedule.name} owed is not known: {error}")
-        return self.store.schedule(schedule.name) or schedule
-
     def _settled_unless_held(self, schedule: Schedule, now: datetime) -> Schedule:
-        """Do the same while nothing is held or away: what falls into a hold is told when that ends."""
+        """Return the Schedule settled, while nothing is held or away: what falls into a hold is told when that ends."""
         schedule = self.tick.present(schedule, now)
         is_open = not schedule.held_at and not schedule.vanished_at and self.store.note(HOLD_NOTE) is None
-        return self._settled(schedule, now) if is_open else schedule
+        return self.tick.settled(schedule, now) if is_open else schedule
 
     def _put(self, schedule: Schedule, now: datetime, verb: str, why: str | None, **details: object) -> Schedule:
         """Write a Schedule with the row of its verb; return it as it is now stored."""
@@ -422,7 +408,7 @@ def _check_name(name: str) -> None:
     if not isinstance(name, str) or not name.strip() or not name.isprintable() or name != name.strip():
         raise ControlError(f"{name!r:.80} cannot be a name: write letters, on one line, with no space at either end.")
     if name in VERBS or name.startswith("-"):
-        raise ControlError(f"{name:.80} is a word of the command line: a schedule of that name could not be reached.")
+        raise ControlError(f"{name!r:.80} cannot be a name: on a command line it would mean something else.")
     if len(name) > LONGEST_NAME:
         raise ControlError(f"a name of {len(name)} letters is too long: {LONGEST_NAME} are the most.")
 
@@ -431,44 +417,12 @@ def _checked_why(why: str | None) -> str | None:
     """Return a reason as it goes on record: on one line and not too long; None when none is given."""
     if not why:
         return None
-    words = _printable(why)
+    words = printable(why)
     if len(words) > LONGEST_WHY:
         raise ControlError(f"a reason of {len(words)} letters is too long: {LONGEST_WHY} are the most.")
     return words or None
 
 
-def handed(schedule: Schedule, words: Mapping[str, str] | None) -> str:
-    """Return what words of a command line hand to ``run()``, as the JSON that is stored.
-
-    :param words: by the names of the parameters; None for the Schedule's own arguments.
-    :raises ControlError: ``run()`` cannot be handed these.
-    """
-    try:
-        arguments = json.loads(schedule.arguments) if words is None else typed(schedule.parameters, words)
-    except ValueError as error:
-        raise ControlError(f"{schedule.name}: {error}") from None
-    problem = misfit(schedule.parameters, arguments)
-    if problem:
-        raise ControlError(f"{schedule.name}: {problem}")
-    return _written(arguments)
-
-
-def _printable(words: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in words).strip()
-
-
 def _answers(run: Run, schedule: Schedule) -> bool:
     """Tell whether a Run that is still to begin is just what a demand for the Schedule would bring."""
     return run.state == QUEUED and (run.arguments, run.policy) == (schedule.arguments, schedule.policy)
-
-
-def _written(arguments: Mapping[str, Any]) -> str:
-    """Return arguments as the JSON that is stored."""
-    try:
-        text = json.dumps(dict(arguments), allow_nan=False, sort_keys=True)
-    except (TypeError, ValueError, RecursionError) as error:
-        problem = f"the arguments are not what JSON knows, texts, numbers, lists and the like: {error}."
-        raise ControlError(problem) from None
-    if len(text) > LONGEST_ARGUMENTS:
-        raise ControlError(f"arguments of {len(text)} bytes are too long: keep the data elsewhere, and hand its name.")
-    return text

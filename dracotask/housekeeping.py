@@ -6,6 +6,7 @@ import os
 
 from .clock import is_within, timedelta, to_text
 from .model import Policy
+from .planning import kept_since
 from .run.outcome import from_lines, lost
 from .run.supervisor import hold_run_lock, release_run_lock
 from .state import is_locked
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 #: How often old history is cleared away.
 PRUNE_EVERY = timedelta(hours=1)
-
-#: So many days are for ever: history is kept no longer, and no arithmetic leaves the years there are.
-MOST_DAYS = 36_500
 
 #: How long it stays on record who held or changed what.
 KEEP_ACTIONS = timedelta(days=400)
@@ -62,6 +60,8 @@ class Housekeeping:
         text = os.pread(held, 1 << 16, 0).decode("utf-8", "replace")
         return from_lines(text, run)
 
+    # -- Prune -----------------------------------------------------------------------------
+
     def prune(self, now: datetime) -> None:
         """Clear away old history, rows first and files after, once in :data:`PRUNE_EVERY`."""
         pruned_at = self.store.note(_PRUNED_NOTE)
@@ -70,8 +70,7 @@ class Housekeeping:
         self.store.put_note(_PRUNED_NOTE, to_text(now))
         for task, text in {schedule.task: schedule.policy for schedule in self.store.schedules()}.items():
             policy = Policy.from_text(text)
-            since = now - timedelta(days=min(policy.keep_days, MOST_DAYS))
-            for run_id in self.store.prune(task, keep=policy.keep_runs, since=since):
+            for run_id in self.store.prune(task, keep=policy.keep_runs, since=kept_since(policy, now)):
                 _remove(self.state.output_file(run_id))
         self.store.prune_actions(now - KEEP_ACTIONS)
         self._remove_orphans(now)
@@ -86,7 +85,6 @@ class Housekeeping:
                 path = os.path.join(self.state.runs_folder, name)
                 if not is_locked(path) and now.timestamp() - _mtime(path, now) > PRUNE_EVERY.total_seconds():
                     _remove(path)
-
 
 
 def _mtime(path: str, default: datetime) -> float:

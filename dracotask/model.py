@@ -40,7 +40,6 @@ VERBS = (
 )  # fmt: skip
 
 
-
 class Omitted:
     """The type of ``OMITTED``."""
 
@@ -312,14 +311,8 @@ def new_run(
     return Run(
         id=run_id or new_run_id(), schedule=schedule.name, task=schedule.task, state=QUEUED, origin=origin,
         requested_by=by, fire_time=fire_time, queued_at=now, attempt=0, policy=schedule.policy,
-        arguments=schedule.arguments, exclusive=exclusive_of(schedule.policy), despite_hold=False, rev=1,
+        arguments=schedule.arguments, exclusive=Policy.from_text(schedule.policy).exclusive, despite_hold=False, rev=1,
     )  # fmt: skip
-
-
-def exclusive_of(policy: str) -> str | None:
-    """Return the name in the text of a policy that binds Runs to be at work one at a time, or None."""
-    name = policy.partition("exclusive=")[2].partition(" ")[0]
-    return name if name and name != "None" else None
 
 
 class Gap(Value):

@@ -14,11 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from .model import Schedule
+    from .model import Policy, Schedule
     from .triggers.base import Trigger
 
 #: How far a clock may be set back before a Schedule stops waiting for it (cron(8)'s rule).
 CLOCK_PATIENCE = timedelta(hours=3)
+
+#: So many days are for ever: history is kept no longer, and no arithmetic leaves the years there are.
+MOST_DAYS = 36_500
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -81,6 +84,11 @@ def missed_while(schedule: Schedule, trigger: Trigger, now: datetime, state: str
     if first is None or first > now:
         return None
     return _gap(trigger, first, latest_until(trigger, first, now), reason, state)
+
+
+def kept_since(policy: Policy, now: datetime) -> datetime:
+    """Return the moment before which no history is kept."""
+    return now - timedelta(days=min(policy.keep_days, MOST_DAYS))
 
 
 def _claim(

@@ -11,7 +11,6 @@ from .model import new_run, new_run_id
 from .run.supervisor import FILES_NOTE, PROBLEM_NOTE, Supervisor, hold_run_lock, release_run_lock
 from .siteconfig import find_state, read_config
 from .state import is_current, lock, stamp_lines, unlock
-from .stores.base import HOLD_NOTE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -306,8 +305,8 @@ class Site:
         try:
             with store.transaction():
                 schedule = self._runnable(store, asked.name)
-                if schedule.held_until and schedule.held_until <= now:  # and no tick has come by since
-                    schedule = self.decisions(store).end_hold(schedule, schedule.held_until)
+                if schedule.held_at:
+                    schedule = self.decisions(store).present(schedule, now)
                 queued = self._claim_for_command(store, schedule, run_id, asked, now)
                 if queued is None:  # nothing of it is due: a demand
                     queued = asked.run(schedule, run_id, now)
@@ -347,20 +346,19 @@ class Site:
         """Claim the fire time that a command finds due and return its queued Run; None when none is due."""
         if schedule.next_fire_time is None or schedule.next_fire_time > now:
             return None
-        if asked.is_special or store.note(HOLD_NOTE) is not None:
-            return None  # what is due is owed as it was planned, and while the site is held it is not claimed
+        if asked.is_special:
+            return None  # what is due is owed as it was planned
         return self.decisions(store).claim_for_command(schedule, run_id, asked.by, now)
 
     def _why_not(self, store: Store, schedule: Schedule, run: Run) -> str:
         """Say why a Run that was not taken could not begin."""
-        from .tick import held_in_words
+        from .tick import SiteHold, because, held_in_words
 
-        note = None if run.despite_hold else store.note(HOLD_NOTE)
         if schedule.held_at and not run.despite_hold:
             return held_in_words(schedule)
-        if note is not None:
-            _, by, why = note.split("\t")
-            return f"the whole site is held by {by}" + (f": {why}" if why else "")
+        hold = None if run.despite_hold else SiteHold.of(store)
+        if hold is not None:
+            return f"the whole site is held by {hold.by}{because(hold.why)}"
         rival = next((each for each in store.running() if run.exclusive and each.exclusive == run.exclusive), None)
         beside = f"{rival.schedule} is at work (exclusive: {run.exclusive})" if rival else "it could not begin"
         return self.decisions(store).busy(schedule, but=run.id) or beside
@@ -397,7 +395,7 @@ class Asked:
         run = new_run(schedule, now, "command", run_id=run_id, by=self.by)
         arguments = schedule.arguments
         if self.arguments is not None or schedule.parameters not in (None, "[]"):
-            from .control import handed
+            from .arguments import handed
 
             arguments = handed(schedule, self.arguments)
         return run.but(despite_hold=self.even_if_held, arguments=arguments)

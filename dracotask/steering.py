@@ -63,8 +63,13 @@ def checked_progress(done: Any, total: Any, note: Any) -> tuple[float, float | N
     if not isinstance(note, str | None):
         raise TypeError(f"note is a {type(note).__name__}, and no text.")
     if note:
-        note = "".join(letter if letter.isprintable() else " " for letter in note[:LONGEST_NOTE]).strip()
+        note = printable(note[:LONGEST_NOTE])
     return _number("done", done), None if total is None else _number("total", total), note or None
+
+
+def printable(words: str) -> str:
+    """Return words on one line, without what is none to be printed."""
+    return "".join(letter if letter.isprintable() else " " for letter in words).strip()
 
 
 def _number(name: str, value: Any) -> float:

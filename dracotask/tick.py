@@ -6,7 +6,7 @@ Scheduler inside a program: whoever asks, the decisions are these.
 
 from __future__ import annotations
 
-from .clock import in_words, timedelta
+from .clock import from_text, in_words, timedelta, to_text
 from .errors import BadTrigger
 from .model import MISSED, RUNNING, SKIPPED, Claim, Policy, Run, Schedule, new_run
 from .planning import CLOCK_PATIENCE, first_after, missed_while, plan
@@ -62,7 +62,7 @@ class Tick:
             self._free_stranded(now)
         return claimed
 
-    def claim(self, schedule: Schedule, now: datetime, origin: str, *, run_id: str | None = None) -> bool:
+    def claim(self, schedule: Schedule, now: datetime, origin: str) -> bool:
         """Claim what one Schedule owes by now; return whether a Run came of it.
 
         :raises BadTrigger: its trigger cannot be read.
@@ -137,12 +137,24 @@ class Tick:
             self._record_missed(schedule, now, MISSED, "the task was gone from the file")
         elif schedule.held_at:
             self._record_missed(schedule, now, SKIPPED, held_in_words(schedule))
-        elif (note := self.store.note(HOLD_NOTE)) is not None:
-            self._record_missed(schedule, now, SKIPPED, site_hold_in_words(note))
+        elif hold := SiteHold.of(self.store):
+            self._record_missed(schedule, now, SKIPPED, f"held by {hold.by}, with the site{because(hold.why)}")
         else:
             self.claim(schedule, now, "tick")
             if schedule.skip_until:  # what was to be skipped is one claim, and what came after it another
                 self.claim(self.store.schedule(schedule.name) or schedule, now, "tick")
+
+    def settled(self, schedule: Schedule, now: datetime) -> Schedule:
+        """Settle a Schedule as it is by now, and return it as it is then.
+
+        A trigger that cannot be read is told and does not stand in the way: what is to be done may be the mending.
+        """
+        schedule = self.present(schedule, now)
+        try:
+            self.settle(schedule, now)
+        except BadTrigger as error:
+            self.log(f"What {schedule.name} owed is not known: {error}")
+        return self.store.schedule(schedule.name) or schedule
 
     def _record_missed(self, schedule: Schedule, now: datetime, state: str, reason: str) -> None:
         gap = missed_while(schedule, self.trigger(schedule.in_force or ""), now, state, reason)
@@ -169,11 +181,7 @@ class Tick:
         """
         free: dict[str, datetime | None] = dict.fromkeys(("held_at", "held_by", "held_why", "held_until"))
         if not schedule.vanished_at:  # else all that it misses is told when it is back
-            try:
-                self.settle(schedule, moment)
-            except BadTrigger as error:
-                self.log(f"What {schedule.name} missed while it was held is not known: {error}")
-            schedule = self.store.schedule(schedule.name) or schedule
+            schedule = self.settled(schedule, moment)
             free["next_fire_time"] = self.next_or_put_off(schedule.in_force, moment, schedule.watermark)
         self.store.put_schedule(schedule.but(**free))
         return self.store.schedule(schedule.name) or schedule
@@ -181,14 +189,38 @@ class Tick:
 
 def held_in_words(schedule: Schedule) -> str:
     """Return the reason on record for a fire time that fell into a hold."""
-    why = f": {schedule.held_why}" if schedule.held_why else ""
-    return f"held by {schedule.held_by}{why}"
+    return f"held by {schedule.held_by}{because(schedule.held_why)}"
 
 
-def site_hold_in_words(note: str) -> str:
-    """Return the reason on record for a fire time that fell into a hold of the whole site, by its note."""
-    _, by, why = note.split("\t")
-    return f"held by {by}, with the site" + (f": {why}" if why else "")
+def because(why: str | None) -> str:
+    """Return a reason as it follows what it is for."""
+    return f": {why}" if why else ""
+
+
+class SiteHold:
+    """The hold of the whole site, which is a note in the store.
+
+    :param at: since when.
+    :param why: None when nobody said.
+    """
+
+    __slots__ = ("at", "by", "why")
+
+    def __init__(self, at: datetime, by: str, why: str | None) -> None:
+        self.at, self.by, self.why = at, by, why
+
+    @classmethod
+    def of(cls, store: Store) -> SiteHold | None:
+        """Return the hold of the site; None when it is not held."""
+        note = store.note(HOLD_NOTE)
+        if note is None:
+            return None
+        at, by, why = note.split("\t")
+        return cls(from_text(at), by, why or None)
+
+    def put(self, store: Store) -> None:
+        """Hold the site, in the terms of this hold."""
+        store.put_note(HOLD_NOTE, "\t".join([to_text(self.at), self.by, self.why or ""]))
 
 
 def _note_row(schedule: Schedule, now: datetime, reason: str) -> Run:

@@ -16,6 +16,10 @@ from dracotask.model import Run
 PATIENCE = 20.0
 
 
+def nothing() -> None:
+    pass
+
+
 class Program:
     """A started Scheduler with nothing in it, and its clock."""
 

@@ -72,15 +72,22 @@ def stay_within_limit(store: Store, racer: int) -> list[int]:
     """Take Runs of one Task, and finish them a little later; return how many were at work with each."""
     seen: list[int] = []
     while waiting := [run for run in store.active("Crowd") if run.state == "queued"]:
-        mine: list[Run] = []
-        for run in waiting[:2]:
-            with store.transaction():
-                if won := taken(store, run, token=f"racer {racer}", limit=MOST_INSTANCES):
-                    mine.append(won)
-                    seen.append(len(store.running()))
-        time.sleep(0.002)
-        for run in mine:
-            store.finish(run, an_outcome())
+        seen += _use_up(store, waiting[:2], racer, limit=MOST_INSTANCES)
+    return seen
+
+
+def _use_up(store: Store, runs: list[Run], racer: int, *, limit: int) -> list[int]:
+    """Take these Runs, and finish those won a little later; return how many were at work with each."""
+    seen: list[int] = []
+    mine: list[Run] = []
+    for run in runs:
+        with store.transaction():
+            if won := taken(store, run, token=f"racer {racer}", limit=limit):
+                mine.append(won)
+                seen.append(len(store.running()))
+    time.sleep(0.002)
+    for run in mine:
+        store.finish(run, an_outcome())
     return seen
 
 
@@ -164,15 +171,7 @@ def be_alone(store: Store, racer: int) -> list[int]:
     """Take Runs of two Tasks that share an exclusive name; return how many were at work with each."""
     seen: list[int] = []
     while waiting := [run for name in SHARERS for run in store.active(name) if run.state == "queued"]:
-        mine: list[Run] = []
-        for run in waiting[:: len(waiting) // 2 + 1]:
-            with store.transaction():
-                if won := taken(store, run, token=f"racer {racer}", limit=1000):
-                    mine.append(won)
-                    seen.append(len(store.running()))
-        time.sleep(0.002)
-        for run in mine:
-            store.finish(run, an_outcome())
+        seen += _use_up(store, waiting[:: len(waiting) // 2 + 1], racer, limit=1000)
     return seen
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import pytest
 from helpers import NOON
-from programs import PATIENCE, Gated, Patient, Program
+from programs import PATIENCE, Gated, Patient, nothing
 from servers import KINDS, SiteFolder, start_server, wait_until
 from sites import Site, until
 
@@ -23,29 +23,6 @@ from dracotask.errors import BadTrigger, DocrootNotFound, StoreMissing, WrongUse
 from dracotask.homes import program as program_module
 from dracotask.launchers import thread as thread_module
 from dracotask.state import State
-
-
-@pytest.fixture
-def programs() -> Iterator[Callable[..., Program]]:
-    """Make Programs, which are stopped afterwards."""
-    made: list[Program] = []
-
-    def make(*arguments: object, **options: object) -> Program:
-        made.append(Program(*arguments, **options))
-        return made[-1]
-
-    yield make
-    for program in made:
-        program.scheduler.stop(wait=0)
-
-
-@pytest.fixture
-def program(programs) -> Program:
-    return programs()
-
-
-def nothing() -> None:
-    pass
 
 
 class NewThreads:

@@ -9,40 +9,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
 from helpers import NOON, at
-from programs import PATIENCE, Gated, Patient, Program
+from programs import PATIENCE, Gated, Patient, nothing
 
 from dracotask import ControlError, ScheduleNotFound, Scheduler, Task
 from dracotask.errors import BadTrigger
 from dracotask.triggers.interval import IntervalTrigger
-
-
-@pytest.fixture
-def programs() -> Iterator[Callable[..., Program]]:
-    """Make Programs, which are stopped afterwards."""
-    made: list[Program] = []
-
-    def make(*arguments: object, **options: object) -> Program:
-        made.append(Program(*arguments, **options))
-        return made[-1]
-
-    yield make
-    for program in made:
-        program.scheduler.stop(wait=0)
-
-
-@pytest.fixture
-def program(programs) -> Program:
-    return programs()
-
-
-def nothing() -> None:
-    pass
-
 
 # -- A: start, stop, start -------------------------------------------------------------------------
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from ..state import State
+    from ..tick import SiteHold
     from .invocation import Invocation
     from .output import Paper
-    from .reading import Reading, SiteHold
+    from .reading import Reading
 
 #: A tick is due once a minute at least. When none came for so long, none comes.
 NOBODY_AFTER = timedelta(minutes=2)

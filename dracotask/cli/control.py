@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 
+from ..arguments import handed
 from ..clock import utc_now
-from ..control import Control, handed
+from ..control import Control
 from ..errors import ControlError, ScheduleNotFound
-from ..model import RUNNING, VERBS
+from ..model import RUNNING
 from ..run.supervisor import FILES_NOTE
 from ..state import is_current
 from .banners import next_look
@@ -188,8 +189,6 @@ def add(
 
     :param words: its rule, if it stands in words, and the arguments for ``run()``.
     """
-    if name in VERBS or name.startswith("-"):
-        raise ControlError(f"{name!r:.80} cannot be a name: on a command line it would mean something else.")
     now, zone = utc_now(), invocation.zone()
     given = arguments_said(word for word in words if "=" in word)
     trigger = rule_said((word for word in words if "=" not in word), now, zone, cron=cron, every=every, at=at)

@@ -6,8 +6,7 @@ import json
 import os
 import sys
 
-from ..arguments import parameters_of
-from ..control import handed
+from ..arguments import handed, parameters_of
 from ..errors import ControlError, Interrupted, Skip, TaskNotFound
 from ..model import Schedule
 from ..run.loader import enter, execute, find_task, read_task_file

@@ -6,12 +6,12 @@ import json
 import os
 
 from ..adoption import WARNING_NOTE
-from ..clock import from_text, rfc3339
+from ..clock import rfc3339
 from ..errors import RunNotFound, StoreMissing, TaskNotFound
 from ..model import ENDED, LOST, QUEUED, RUNNING, Run, Schedule
 from ..run.supervisor import FILES_NOTE, PROBLEM_NOTE
 from ..state import is_current, is_locked
-from ..stores.base import HOLD_NOTE
+from ..tick import SiteHold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,25 +31,6 @@ RUN_KEYS = (
     "fire_from", "fire_count", "cpu_seconds", "peak_memory", "output_bytes", "requested_by",
     "arguments", "progress_done", "progress_total", "progress_note", "stop_by", "stop_why",
 )  # fmt: skip
-
-
-class SiteHold:
-    """The hold of the whole site, as its note tells it."""
-
-    __slots__ = ("at", "by", "why")
-
-    def __init__(self, note: str) -> None:
-        at, self.by, why = note.split("\t")
-        self.at, self.why = from_text(at), why or None
-
-    @classmethod
-    def of(cls, store: Store) -> SiteHold | None:
-        """Return the hold of the site; None when it is not held."""
-        note = store.note(HOLD_NOTE)
-        return None if note is None else cls(note)
-
-    def as_json(self) -> dict[str, Any]:
-        return {"at": rfc3339(self.at), "by": self.by, "why": self.why}
 
 
 class Reading:

@@ -7,6 +7,7 @@ from itertools import islice
 
 from ..clock import rfc3339, utc_now
 from ..model import RUNNING, Policy
+from ..tick import SiteHold
 from .output import print_json, visible_line
 from .reading import (
     Reading,
@@ -158,7 +159,7 @@ def print_task_as_json(invocation: Invocation, name: str) -> None:
             **schedule_as_json(schedule, shown.reading.last_runs.get(schedule.name)),
             "schedule": schedule_in_words(schedule.in_force),
             **values_as_json(schedule, OWN_KEYS),
-            "site_held": hold.as_json() if hold else None,
+            "site_held": values_as_json(hold, SiteHold.__slots__) if hold else None,
             "arguments": json.loads(schedule.arguments),
             "parameters": _parameters_as_json(schedule.parameters),
             "problem": shown.reading.problem,

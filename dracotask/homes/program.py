@@ -14,11 +14,11 @@ from contextlib import ExitStack, contextmanager
 from time import monotonic
 from weakref import WeakSet
 
-from ..clock import timedelta
 from ..control import Control
 from ..errors import DracotaskError
 from ..launchers.thread import ThreadLauncher
 from ..model import ACTIVE, FAILED, QUEUED, TIMED_OUT, Policy
+from ..planning import kept_since
 from ..run.outcome import lost
 from ..stores.interrupts import uninterrupted
 from ..stores.memory import MemoryStore
@@ -235,8 +235,7 @@ class ProgramHome(Home):
 
     def _cut_back(self, task: str, policy_text: str) -> None:
         policy = Policy.from_text(policy_text)
-        since = self.now() - timedelta(days=min(policy.keep_days, 36_500))
-        self.store.prune(task, keep=policy.keep_runs, since=since)
+        self.store.prune(task, keep=policy.keep_runs, since=kept_since(policy, self.now()))
 
     def _tidy_up(self) -> None:
         """Forget what nobody asks for any more, so that a program may run, add and remove for years."""

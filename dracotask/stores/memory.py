@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from functools import lru_cache
 from heapq import merge
 from itertools import islice
 from operator import attrgetter
@@ -200,7 +199,7 @@ class MemoryStore(Store):
             for run in self._runs.each(self._runs.in_state(QUEUED)):
                 if len(found) >= limit:
                     break
-                room = _max_instances(run.policy) - at_work[run.schedule]
+                room = Policy.from_text(run.policy).max_instances - at_work[run.schedule]
                 if self._may_begin(run, room) and (run.exclusive is None or run.exclusive not in names):
                     at_work[run.schedule] += 1
                     names.add(run.exclusive)
@@ -392,12 +391,6 @@ class MemoryStore(Store):
 
 def _moment(place: tuple[datetime, Any]) -> datetime:
     return place[0]
-
-
-@lru_cache(maxsize=1000)
-def _max_instances(policy: str) -> int:
-    """Return what a policy says of it: a queue is looked through often, and its policies are few."""
-    return Policy.from_text(policy).max_instances
 
 
 class _Transaction:
