@@ -8,6 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import UTC as UTC
     from datetime import datetime as datetime
     from datetime import timedelta as timedelta
@@ -20,8 +21,8 @@ else:
 
     UTC = timezone.utc  # noqa: UP017
 
-#: Seconds in each unit that a duration may be written in, the largest first.
-UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+#: Milliseconds in each unit that a duration may be written in, the largest first.
+UNITS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 
 #: No sensible duration is longer than this; it bounds the work done for one that is not sensible.
 MAX_TEXT = 40
@@ -61,6 +62,29 @@ def is_within(span: timedelta, since: str, now: datetime) -> bool:
     return timedelta() <= now - from_text(since) < span
 
 
+def last_until(next_after: Callable[[datetime], datetime | None], known: datetime, moment: datetime) -> datetime:
+    """Return the last fire time up to ``moment``, found by bisection.
+
+    Bisection needs some thirty questions for a year of missed seconds; counting them one
+    by one would need thirty million.
+
+    :param next_after: a trigger's.
+    :param known: a fire time not later than ``moment``.
+    """
+    upper = moment
+    while (following := next_after(known)) is not None and following <= moment:
+        known = following
+        middle = known + (upper - known) / 2
+        while middle > known:
+            candidate = next_after(middle)
+            if candidate is not None and candidate <= moment:
+                known = candidate
+                break
+            upper = middle
+            middle = known + (upper - known) / 2
+    return known
+
+
 def rfc3339(moment: datetime) -> str:
     """Return the moment as ``2026-11-21T04:00:00Z``, with a fraction only if it has one."""
     return as_utc(moment).isoformat().removesuffix("+00:00") + "Z"
@@ -69,7 +93,7 @@ def rfc3339(moment: datetime) -> str:
 def parse_duration(value: str | float | timedelta) -> timedelta:
     """Return a length of time given as ``90s``, ``1h30m``, a number of seconds or a timedelta.
 
-    Units are w, d, h, m and s, each at most once and the largest first. Text without a unit is
+    Units are w, d, h, m, s and ms, each at most once and the largest first. Text without a unit is
     seconds, since an environment variable knows no numbers.
 
     :raises ValueError: when it is none of these, negative, or longer than a timedelta can be.
@@ -105,9 +129,9 @@ def format_duration(duration: timedelta) -> str:
     Exact to the microsecond: an hour and a half is ``90m``, and half a second ``0.5s``.
     """
     microseconds = duration // timedelta(microseconds=1)
-    for unit, seconds in UNITS.items():
-        count, rest = divmod(microseconds, seconds * 1_000_000)
-        if count and not rest:
+    for unit, milliseconds in UNITS.items():
+        count, rest = divmod(microseconds, milliseconds * 1_000)
+        if count and not rest and unit != "ms":
             return f"{count}{unit}"
     sign, (whole, fraction) = "-" * (microseconds < 0), divmod(abs(microseconds), 1_000_000)
     return f"{sign}{whole}.{fraction:06d}".rstrip("0").rstrip(".") + "s"
@@ -159,10 +183,11 @@ def _microseconds(text: str) -> int:
     for word in words:
         while word:
             size = next((i for i, char in enumerate(word) if char not in "0123456789."), len(word) - 1)
+            unit = "ms" if word.startswith("ms", size) else word[size]
             # Looked up among the smaller units only: 30m1h and 1m1m are slips of the pen.
-            units = units[units.index(word[size]) + 1 :]
-            total += _scaled(word[:size], UNITS[word[size]] * 1_000_000)
-            word = word[size + 1 :]
+            units = units[units.index(unit) + 1 :]
+            total += _scaled(word[:size], UNITS[unit] * 1_000)
+            word = word[size + len(unit) :]
     return total
 
 

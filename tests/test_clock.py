@@ -72,6 +72,9 @@ def test_other_programs_get_a_fraction_only_where_there_is_one():
         (" 1H 30M ", 5_400),
         ("1w2d3h4m5s", 788_645),
         ("0.5s", 0.5),
+        ("1500ms", 1.5),
+        ("1m500MS", 60.5),
+        ("1s 0.5ms", 1.0005),
         ("1.5h", 5_400),
         ("90", 90),
         ("0", 0),
@@ -87,7 +90,8 @@ def test_a_length_of_time_is_read(value, seconds):
 @pytest.mark.parametrize(
     "value",
     [
-        "", " ", "s", "soon", "5x", "30m1h", "1m1m", "1h30", "1 h", "1.2.3s", ".s", "-5s", "1e3s", "1,5h",
+        "", " ", "s", "soon", "5x", "30m1h", "1ms1s", "1ms1m", "ms", "5mss", "1m1m",
+        "1h30", "1 h", "1.2.3s", ".s", "-5s", "1e3s", "1,5h",
         "٣s", "9" * 39 + "w", "1s" * 5000, -1, -0.5, timedelta(-1), True, None, [], b"90s",
         float("nan"), float("inf"), 1e300, 10**400,
     ],

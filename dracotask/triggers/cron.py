@@ -1,176 +1,137 @@
-"""Cron trigger: five fields and a zone.
+"""Cron trigger: five fields and a zone, or six with the seconds first.
 
-The fields are read by cronsim, which knows Debian's cron to the letter. The clock is put forward and
-back here, by that cron's rule:
+The clock is put forward and back here, by the rule of Debian's cron:
 
 - A job at a fixed time runs once a day, whatever the clock does. A time that is skipped comes as
   soon as the clock has been put forward; one that is repeated counts the first time.
 - A job whose minute or hour starts with a star follows the clock: nothing for a skipped hour, and
   both passes of a repeated one.
 
-(cronsim follows it too, but steps by whole hours, and so loses a job where the clock moves by half
-of one; from inside the second pass of a repeated hour it would answer with a moment of the first.)
+(cronsim, which reads the fields, follows it too, but steps by whole hours, and so loses a job where the
+clock moves by half of one; from inside the second pass of a repeated hour it would answer with a moment
+of the first; and with seconds it has no rule.)
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 
 from ..clock import as_utc
 from ..errors import BadTrigger
 from .base import Trigger
+from .clocks import INSTANT, SECOND, changes, find_zone, first_shown, wall_at
+from .date import parse_at
+from .fields import follows_the_clock, plain
+from .times import times_of
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+#: No clock has ever been moved by more, and none twice in this time.
+_DAY = timedelta(days=1)
 
-#: The longest expression that is read; anything sensible is far below.
-MAX_LENGTH = 200
+#: From before all starts there can be; two days into the calendar, when the clocks of all zones show a date in it.
+_BEGINNING = datetime.min.replace(tzinfo=UTC) + 2 * _DAY
 
-#: Where the search for a first fire time starts. The calendar repeats within the years that follow.
-CALENDAR_START = datetime(2000, 1, 1)
-
-#: What is right, for each of the fields that cronsim can complain about.
-FIELDS = {
-    "minute": "Minutes are 0-59.",
-    "hour": "Hours are 0-23.",
-    "day-of-month": "Days of the month are 1-31, L for the last or LW for the last weekday.",
-    "month": "Months are 1-12 or jan-dec.",
-    "day-of-week": "Days of the week are 0-7 or sun-sat (0 and 7 are Sunday); ranges go upwards.",
-}
+#: How many years a search goes on, as cronsim's does.
+_MOST_YEARS = 50
 
 
 class CronTrigger(Trigger):
     """Fire as cron would, on the clock of a zone.
 
-    :param expression: minute, hour, day of month, month and day of week, as cron has them (0 is Sunday).
+    :param expression: minute, hour, day of month, month and day of week, as cron has them (0 and 7 are
+        Sunday), perhaps after a field of seconds; or a macro such as ``@daily``.
     :param zone: an IANA name.
-    :raises BadTrigger: when either is not right, or the expression can never fire.
+    :param start: no fire time is earlier than this moment; None for no start. As in `parse_at`.
+    :param end: no fire time is later than this moment; None for no end.
+    :raises BadTrigger: when one of them is not right, or there can be no fire time.
     """
 
-    __slots__ = ("expression", "zone")
+    __slots__ = ("expression", "zone", "start", "end")
 
-    def __init__(self, expression: str, zone: str = "UTC") -> None:
-        self.expression, self.zone = _checked(expression), zone
+    def __init__(
+        self,
+        expression: str,
+        zone: str = "UTC",
+        *,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+    ) -> None:
+        self.expression, self.zone = plain(expression), zone
         find_zone(zone)
+        self.start = None if start is None else parse_at(start, name="start")
+        self.end = None if end is None else parse_at(end, name="end")
+        if self.start and self.end and self.next_after(_BEGINNING) is None:
+            raise BadTrigger(f"{self} never fires: it names no moment from its start to its end.")
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first fire time later than ``moment``, or None if there is none for fifty years."""
         try:
-            return self._first_after(as_utc(moment))
+            moment = as_utc(moment)
+            if self.start is not None and moment < self.start:
+                moment = self.start - INSTANT
+            fire_time = self._first_after(moment)
         except OverflowError:  # One end of the calendar, the year 1 or 9999.
             return None
+        return fire_time if fire_time is None or self.end is None or fire_time <= self.end else None
+
+    def wall_after(self, wall: datetime) -> datetime | None:
+        """Return the first wall time later than ``wall`` that the expression names, shown or not."""
+        return times_of(self.expression).after(wall)
+
+    def follows_the_clock(self) -> bool:
+        """Return True if it fires whenever the clock shows its time, False for once a day in any case."""
+        return follows_the_clock(self.expression)
 
     def _first_after(self, moment: datetime) -> datetime | None:
-        zone, again = find_zone(self.zone), None
-        for wall in self._walls(moment, zone):
-            times = self._times(wall, zone)
-            later = [time for time in times if time > moment]
-            if later:
-                # A second pass counts, unless there is still a first pass before it.
-                again = min(again or later[0], later[0])
-            if later and len(later) == len(times):
-                break
-        return again
+        if self.zone == "UTC":
+            wall = self.wall_after(moment.replace(tzinfo=None))
+            return None if wall is None else wall.replace(tzinfo=UTC)
+        return self._with_the_clock(moment) if self.follows_the_clock() else self._once_a_day(moment)
 
-    def _walls(self, moment: datetime, zone: tzinfo) -> Iterator[datetime]:
-        """Return the naive local times that match, from the first that may be later than ``moment``."""
-        from cronsim import CronSim
+    def _once_a_day(self, moment: datetime) -> datetime | None:
+        shown = wall_at(moment, find_zone(self.zone))
+        if shown.fold:
+            # In a second pass the clock has already shown all that it will show up to its end.
+            *_, change = changes(self.zone, moment - _DAY, moment)
+            shown = change.before - SECOND
+        wall = self.wall_after(shown)
+        return None if wall is None else first_shown(wall, self.zone)
 
-        today, tomorrow = (_wall(when, zone) for when in (moment, moment + timedelta(days=1)))
-        # When the clock is about to be put back, times that lie behind us will be shown again.
-        put_back = max(today + timedelta(days=1) - tomorrow, timedelta())
-        # A new one each time, for iteration changes it.
-        return CronSim(self.expression, today - put_back)
-
-    def _times(self, wall: datetime, zone: tzinfo) -> list[datetime]:
-        """Return the moments, none to two, at which the job is run for a local time."""
-        times = _moments(wall, zone)
-        if follows_the_clock(self.expression):
-            return times
-        while not times:
-            wall += timedelta(minutes=1)
-            times = _moments(wall, zone)
-        return times[:1]
+    def _with_the_clock(self, moment: datetime) -> datetime | None:
+        shown = wall_at(moment, find_zone(self.zone))
+        offset, last_year = shown - moment.replace(tzinfo=None), shown.year + _MOST_YEARS
+        # With an end: half past two on the second Sunday of March is left out in New York every year.
+        while (wall := self.wall_after(shown)) is not None and wall.year <= last_year:
+            fire_time = (wall - offset).replace(tzinfo=UTC)
+            change = next(changes(self.zone, moment, fire_time), None)
+            if change is None:
+                return fire_time
+            # The clock does not come to it as it goes now. Look again from where it is put to.
+            moment, shown = change.moment, change.after - SECOND
+            offset = change.after - moment.replace(tzinfo=None)
+        return None
 
     def __str__(self) -> str:
-        return f"cron {self.expression} {self.zone}"
+        text = f"cron {self.expression} {self.zone}"
+        if self.start is not None:
+            text += f" from {self.start.isoformat()}"
+        return text if self.end is None else f"{text} until {self.end.isoformat()}"
 
 
 def parse_cron(text: str) -> CronTrigger:
-    """Return the trigger that was written as ``cron 0 4 * * mon-fri Europe/Riga``."""
+    """Return the trigger that was written as ``cron 0 4 * * mon-fri Europe/Riga from … until …``."""
     words = text.split()
-    if len(words) != 7:
-        remedy = "write cron, five fields and a zone, as in 'cron 0 4 * * mon-fri Europe/Riga'"
+    end = _taken(words, "until")
+    start = _taken(words, "from")
+    if len(words) not in (7, 8) and not (len(words) == 3 and words[1].startswith("@")):
+        remedy = "write cron, five fields or six, and a zone, as in 'cron 0 4 * * mon-fri Europe/Riga'"
         raise BadTrigger(f"{text!r:.200} is not a cron trigger: {remedy}.")
-    return CronTrigger(" ".join(words[1:6]), words[6])
+    return CronTrigger(" ".join(words[1:-1]), words[-1], start=start, end=end)
 
 
-def find_zone(name: str) -> tzinfo:
-    """Return the zone of an IANA name.
-
-    :raises BadTrigger: when this host knows none of that name.
-    """
-    if name == "UTC":  # Known even where no zones are installed.
-        return UTC
-    from zoneinfo import ZoneInfo
-
-    try:
-        return ZoneInfo(name)
-    except (LookupError, ValueError, OSError, TypeError, AttributeError) as error:
-        remedy = "give an IANA name such as Europe/Riga, or install tzdata"
-        raise BadTrigger(f"zone {name!r:.60} is not known here: {remedy}.") from error
-
-
-def follows_the_clock(expression: str) -> bool:
-    """Return True for a job that cron runs whenever the clock shows its time, False for a fixed time."""
-    minute, hour = expression.split()[:2]
-    return minute.startswith("*") or hour.startswith("*")
-
-
-def _wall(moment: datetime, zone: tzinfo) -> datetime:
-    """Return the time that the clock of a zone shows, naive."""
-    return moment.astimezone(zone).replace(tzinfo=None, fold=0)
-
-
-def _moments(wall: datetime, zone: tzinfo) -> list[datetime]:
-    """Return when the clock of a zone shows a time: once; never, if it is skipped; or twice."""
-    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-    # PEP 495: in a gap fold=0 has the offset before it, and so the later moment.
-    return [first] if first == second else [first, second] if first < second else []
-
-
-def _checked(expression: str) -> str:
-    """Return an expression with single spaces, once it is sure that it will fire."""
-    if not isinstance(expression, str) or len(expression) > MAX_LENGTH or not expression.isascii():
-        rule = f"a text of {MAX_LENGTH} plain characters at most"
-        raise BadTrigger(f"cron expression {expression!r:.60} is not {rule}.")
-    fields = expression.split()
-    if len(fields) != 5:
-        count = f"{len(fields)} field{'s' * (len(fields) != 1)}"
-        raise BadTrigger(f"cron expression {expression!r} has {count}; five are needed: {' '.join(FIELDS)}.")
-    from cronsim import CronSim, CronSimError
-
-    checked = " ".join(fields)
-    never = BadTrigger(f"cron expression {checked!r} never fires: no year has such a day.")
-    try:
-        next(CronSim(checked, CALENDAR_START))
-    except StopIteration:
-        raise never from None
-    except CronSimError as error:
-        field = str(error).removeprefix("Bad ")
-        # cronsim calls the 31st of February a bad day too, though each field is right by itself.
-        if field == "day-of-month" and _is_right(f"* * {fields[2]} * *"):
-            raise never from error
-        raise BadTrigger(f"cron expression {checked!r}: {error}. {FIELDS.get(field, '')}".rstrip()) from error
-    return checked
-
-
-def _is_right(expression: str) -> bool:
-    from cronsim import CronSim, CronSimError
-
-    try:
-        CronSim(expression, CALENDAR_START)
-    except CronSimError:
-        return False
-    return True
+def _taken(words: list[str], name: str) -> str | None:
+    """Return what stands after ``name`` at the end of the words, and take both away; None if it is not there."""
+    if len(words) < 2 or words[-2] != name:
+        return None
+    value = words.pop()
+    words.pop()
+    return value

@@ -65,17 +65,19 @@ def _numbers(name: str, value: object) -> list[int]:
     """Return the distinct numbers of an argument in order."""
     count, rule = DRACO_FIELDS[name]
     try:
-        items = [value] if isinstance(value, int | str | bytes) else list(value)  # type: ignore[call-overload]
+        items = iter([value] if isinstance(value, int | str | bytes) else value)  # type: ignore[call-overload]
     except TypeError as error:
         raise BadTrigger(f"{name}={value!r:.60} is neither a whole number nor several: {rule}.") from error
-    if not items:
-        raise BadTrigger(f"{name}={value!r:.60} is empty: give one at least, or None for every one; {rule}.")
-    for item in items:
+    numbers = set()
+    for item in items:  # one by one: range(10**12) ends with the first that is out of range
         if isinstance(item, bool) or not isinstance(item, int):
             raise BadTrigger(f"{name}={value!r:.60} has {item!r:.60}, which is not a whole number: {rule}.")
         if not 0 <= item < count:
             raise BadTrigger(f"{name}={item!r:.60} is out of range: {rule}.")
-    return sorted({int(item) for item in items})
+        numbers.add(int(item))
+    if not numbers:
+        raise BadTrigger(f"{name}={value!r:.60} is empty: give one at least, or None for every one; {rule}.")
+    return sorted(numbers)
 
 
 def _ranges(numbers: Iterable[int], names: Sequence[str]) -> list[str]:
