@@ -66,7 +66,7 @@ def nothing() -> None:
 def listen(scheduler: Any, call: Callable[[], object] = nothing) -> list[float]:
     """Return a list that gets how late (milliseconds) each Run began, by its record; then ``call``."""
     lateness: list[float] = []
-    launcher = scheduler._home.engine().launcher
+    launcher = scheduler._home.engine().runs
     ended = launcher.ended
 
     def told(run: Run, *end: Any) -> None:

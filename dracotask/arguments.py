@@ -30,7 +30,7 @@ _KINDS: dict[object, str] = {int: "int", float: "float", bool: "bool", str: "str
 
 
 def parameters_of(run: Callable[..., Any]) -> str:
-    """Return the parameters of a bound ``run()`` as text.
+    """Return the parameters of a bound ``run()``, or of a function, as text.
 
     :raises ValueError: one of them cannot be given by name.
     """
@@ -42,7 +42,8 @@ def parameters_of(run: Callable[..., Any]) -> str:
         if parameter.kind is parameter.VAR_KEYWORD:
             rest = True
         elif parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
-            raise ValueError(f"run() takes {parameter.name!r} by its place, and arguments are handed by name")
+            called = getattr(run, "__name__", "it")
+            raise ValueError(f"{called}() takes {parameter.name!r} by its place, and arguments are handed by name")
         elif parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             found.append([parameter.name, _kind(parameter), parameter.default is parameter.empty])
     return json.dumps(found + [["**", "any", False]] * rest)

@@ -6,18 +6,28 @@ run, in a unit test say, it does nothing.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+
 from .model import OMITTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from collections.abc import Iterable
+    from datetime import date, datetime, timedelta
     from typing import Any
 
+    from .tasks import Task
     from .triggers.base import Trigger
 
 
+#: The Task that is at work in this thread or coroutine, in a program's own Scheduler; a body has one for the process.
+at_hand: ContextVar[Task] = ContextVar("dracotask.at_hand")
+
 #: A note on the progress, and a reason, are cut or refused beyond so many letters.
 LONGEST_NOTE, LONGEST_WHY = 200, 500
+
+#: What an attempt may leave for the next one, in bytes of JSON: where it was, and not what it has made.
+LARGEST_CHECKPOINT = 1 << 16
 
 
 class Steering:
@@ -47,6 +57,12 @@ class Steering:
         """
         checked_progress(done, total, note)
 
+    def checkpoint(self, text: str) -> None:
+        """Keep what the next attempt is to find, as JSON; when it returns, it is kept.
+
+        :raises OSError: it cannot be.
+        """
+
     def steer(self, verb: str, details: dict[str, str | None]) -> None:
         """Have a verb of :class:`~.control.Control` done to the Schedule of this Run.
 
@@ -65,6 +81,22 @@ def checked_progress(done: Any, total: Any, note: Any) -> tuple[float, float | N
     if note:
         note = printable(note[:LONGEST_NOTE])
     return _number("done", done), None if total is None else _number("total", total), note or None
+
+
+def checked_checkpoint(data: object) -> str:
+    """Return what an attempt leaves for the next one, as JSON.
+
+    :raises TypeError, ValueError: JSON does not know it, or it is too large.
+    """
+    import json
+
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    if len(text) > LARGEST_CHECKPOINT:  # (all of it is ASCII)
+        raise ValueError(
+            f"a checkpoint of {len(text)} bytes is too large: {LARGEST_CHECKPOINT} are the most. Say where the work"
+            " is, and keep what it has made elsewhere."
+        )
+    return text
 
 
 def printable(words: str) -> str:
@@ -94,8 +126,8 @@ class OwnSchedule:
     :param why: the reason in a few words; it stands beside the verb in the record.
     """
 
-    def __init__(self, steering: Steering) -> None:
-        self._steering = steering
+    def __init__(self, steering: Steering, name: str) -> None:
+        self._steering, self._name = steering, name
 
     def reschedule(
         self,
@@ -106,7 +138,16 @@ class OwnSchedule:
         cron: str = OMITTED,
         every: str | float | timedelta = OMITTED,
         at: str | datetime = OMITTED,
+        calendar: str = OMITTED,
+        after: str | Iterable[str] = OMITTED,
         trigger: Trigger = OMITTED,
+        time: str = OMITTED,
+        start: str | date = OMITTED,
+        end: str | date = OMITTED,
+        timezone: str = OMITTED,
+        between: str = OMITTED,
+        exclude: str | date | Iterable[str | date] = OMITTED,
+        jitter: str | float | timedelta = OMITTED,
         file: bool = False,
         why: str | None = None,
     ) -> None:
@@ -117,7 +158,11 @@ class OwnSchedule:
         :param file: go back to the rule that stands in the file, instead of any other.
         :raises ValueError: the rule makes no sense, or never fires again; TypeError: there is none, or two.
         """
-        rule = {"minute": minute, "hour": hour, "dow": dow, "cron": cron, "every": every, "at": at, "trigger": trigger}
+        rule = dict(
+            minute=minute, hour=hour, dow=dow, cron=cron, every=every, at=at, calendar=calendar, after=after,
+            trigger=trigger, time=time, start=start, end=end, timezone=timezone, between=between, exclude=exclude,
+            jitter=jitter,
+        )  # fmt: skip
         said = {name: value for name, value in rule.items() if value is not OMITTED}
         if bool(said) == bool(file):
             raise TypeError("reschedule() takes a rule, such as every='2m', or file=True for the one in the file.")
@@ -165,8 +210,7 @@ class OwnSchedule:
         from .errors import BadTrigger
         from .rules import rule_of
 
-        said = rule_of(**rule)
-        trigger = said(self._steering.zone()) if callable(said) else said
-        if trigger.next_after(self._steering.now()) is None:
+        trigger = rule_of(**rule).lasting()(self._steering.zone(), self._name, self._steering.now())
+        if trigger.next_after(self._steering.now()) is None and "after" not in rule:
             raise BadTrigger(f"'{str(trigger)[:200]}' never fires again: its last moment is past.")
         return str(trigger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -55,9 +56,9 @@ class Program:
         engine = self.home.engine()
         while True:
             self.look()
-            assert engine.launcher.wait(PATIENCE) == []
+            assert engine.runs.wait(PATIENCE) == []
             with self.home.store.transaction():  # so that none is just on its way from the queue to a thread
-                is_quiet = not self.home.store.queued(1) and not engine.launcher.wait(0)
+                is_quiet = not self.home.store.queued(1, self.now) and not engine.runs.wait(0)
             if is_quiet and engine.loop.has_answered(0):
                 return
 
@@ -112,3 +113,31 @@ class Patient(Task):
         while self.proceed():
             pause.wait(0.001)
         return "came to a good place"
+
+
+class NewThreads:
+    """The threads of ours that have come since this was made, by name."""
+
+    def __init__(self) -> None:
+        self._before = set(threading.enumerate())
+
+    def __call__(self) -> list[str]:
+        return [thread.name for thread in set(threading.enumerate()) - self._before if "dracotask" in thread.name]
+
+
+def in_child(work: Callable[[], object]) -> str:
+    """Do something in a forked child, and return what it returned, as text."""
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            answer = repr(work())
+        except BaseException as error:
+            answer = f"{type(error).__name__}: {error}"
+        os.write(into, answer.encode())
+        os._exit(0)
+    os.close(into)
+    with open(out) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return answer

@@ -74,7 +74,7 @@ class Venv:
         """Return True if an importer's answer speaks of the package in this venv."""
         seen = json.loads(answer)
         package = self.packages / "dracotask" / "__init__.py"
-        return seen == {"file": str(package), "task": "dracotask.task", "version": VERSION}
+        return seen == {"file": str(package), "task": "dracotask.tasks", "version": VERSION}
 
 
 def pip(*arguments: object) -> None:

@@ -19,7 +19,7 @@ from helpers import at
 import dracotask
 from dracotask.errors import BadTrigger, ConfigError, DracotaskError, LoadError
 from dracotask.model import DEFAULT_POLICY, Policy
-from dracotask.task import Task, declaration
+from dracotask.tasks import Task, declaration
 from dracotask.triggers import parse_trigger
 from dracotask.triggers.date import DateTrigger
 from dracotask.triggers.interval import IntervalTrigger

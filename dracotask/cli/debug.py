@@ -7,11 +7,11 @@ import os
 import sys
 
 from ..arguments import handed, parameters_of
-from ..errors import ControlError, Interrupted, Skip, TaskNotFound
+from ..errors import ControlError, Interrupted, Retry, Skip, TaskNotFound
 from ..model import Schedule
 from ..run.loader import enter, execute, find_task, read_task_file
 from ..site import run_environment
-from ..task import Task
+from ..tasks import Task, work_of
 from .output import visible_line
 from .running import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED
 
@@ -40,13 +40,17 @@ def debug(site: Site, name: str, words: Mapping[str, str] | None) -> int:
     try:
         enter(site.docroot)
         execute(read_task_file(site.docroot)[0], site.state)
-        task = find_task(schedule.task, site.docroot)()
+        task = Task.of_this_process = find_task(schedule.task, site.docroot)()
         # (The file may have changed since the Schedule was stored.)
-        present = schedule.but(parameters=parameters_of(task.run))
+        present = schedule.but(parameters=parameters_of(work_of(task)))
         summary = _run(task, json.loads(handed(present, words)))
         database.commit()
     except (TaskNotFound, ControlError):
         raise
+    except Retry as wish:
+        why = f": {visible_line(str(wish))}" if str(wish) else ""
+        print(f"dracotask: {name} asks to be tried again{why}; nothing is committed.", file=sys.stderr)
+        return EXIT_FAILED
     except BaseException as error:
         return _tell(error)
     finally:
@@ -64,7 +68,11 @@ def _schedule(site: Site, name: str) -> Schedule:
 def _run(task: Task, arguments: Mapping[str, Any]) -> str:
     """Run the task and return its summary; Skip and a polite exit are summaries too."""
     try:
-        result = task.run(**arguments)
+        result: object = task.run(**arguments)
+        if hasattr(type(result), "__await__"):
+            import asyncio
+
+            result = asyncio.run(result)  # type: ignore[arg-type]
     except Skip as reason:
         return f"skipped: {reason}" if str(reason) else "skipped"
     except SystemExit as leaving:

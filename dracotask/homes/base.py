@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..control import Control
-    from ..model import Run
+    from ..events import Listener
+    from ..model import Run, Schedule
+    from ..rules import Rule
     from ..stores.base import Store
+    from .listening import Listening
 
 
 class Home:
@@ -44,8 +47,25 @@ class Home:
         """Make a Task known to which a Schedule is to be added; called within :meth:`control`."""
         raise NotImplementedError
 
+    def kept(self, rule: Rule) -> Rule:
+        """Return a rule that can be kept here.
+
+        :raises BadTrigger: it cannot.
+        """
+        raise NotImplementedError
+
+    def remember(self, schedule: Schedule, rule: Rule | None) -> None:
+        """Remember the rule that a Schedule was given, if it is to be asked again; called within :meth:`control`."""
+
     def stop_runs(self, runs: list[Run]) -> None:
         """Let those know that are at work on these Runs that the store says they are to stop."""
+        raise NotImplementedError
+
+    def listen(self, listener: Listener) -> Listening:
+        """Let somebody listen to what happens from now on.
+
+        :raises ControlError: who listens here is said elsewhere.
+        """
         raise NotImplementedError
 
     # -- Its own engine, where it has one --------------------------------------------------
@@ -53,6 +73,12 @@ class Home:
     def is_running(self) -> bool:
         """Tell whether somebody looks and starts what is due."""
         raise NotImplementedError
+
+    def refuse_to_start(self) -> None:
+        """Refuse what only a program's own schedules can: to be started from here.
+
+        :raises ControlError: others start them.
+        """
 
     def start(self) -> None:
         """Start looking; once more does no harm."""

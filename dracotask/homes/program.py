@@ -1,7 +1,7 @@
-"""The home of a program's own schedules: its memory. Runs are done in its threads.
+"""The home of a program's own schedules: its memory. Runs are done in its threads, and on an event loop.
 
-One thread looks at the clock, a few others do the work; none stands for a schedule that waits. What is forked from the
-program has the schedules as they were, and an engine of its own once that is started there.
+One thread looks at the clock, a few others do the work; none stands for a schedule that waits, nor for a coroutine.
+What is forked from the program has the schedules as they were, and an engine of its own once that is started there.
 """
 
 from __future__ import annotations
@@ -11,35 +11,48 @@ import logging
 import os
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from time import monotonic
 from weakref import WeakSet
 
 from ..control import Control
-from ..errors import DracotaskError
-from ..launchers.thread import ThreadLauncher
+from ..errors import DracotaskError, Retry, ScheduleNotFound
+from ..launchers.base import LocalRuns, LocalSteering, running_loop
 from ..model import ACTIVE, FAILED, QUEUED, TIMED_OUT, Policy
-from ..planning import kept_since
+from ..planning import kept_since, what_is_kept
 from ..run.outcome import lost
 from ..stores.interrupts import uninterrupted
 from ..stores.memory import MemoryStore
+from ..tasks import Task, rule_in_force
 from ..tick import Tick
 from ..zones import site_zone
 from .base import Enrolled, Home
+from .lists import OwnLists
 from .loop import Loop
 from .tasks import LocalTask, LocalTasks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
     from typing import Any
 
+    from ..events import Listener
+    from ..launchers.aio import AsyncioLauncher
+    from ..launchers.inline import InlineLauncher
+    from ..launchers.thread import ThreadLauncher
     from ..model import Outcome, Run, Schedule
+    from ..rules import Rule
     from ..steering import Steering
     from ..stores.base import Store
+    from .listening import Audience, Listening
 
 #: How often (seconds) the home is tidied up.
 TIDY_EVERY = 60.0
+
+#: How long (seconds) the end of the process waits for coroutines that were cancelled.
+EXIT_PATIENCE = 1.0
 
 #: So many Actions are remembered, and the Runs of so many Tasks that are no more.
 KEEP_ACTIONS, KEEP_TASKS = 1000, 100
@@ -56,12 +69,17 @@ class LocalControl(Control):
     :param tasks: the Tasks that were added.
     """
 
+    lists_anew = True
+
     def __init__(self, store: Store, tasks: LocalTasks, *, by: str) -> None:
         super().__init__(store, by=by, log=logger.warning)
         self.tasks = tasks
 
     def template(self, task: str) -> Schedule:
-        return self.tasks[task].template()
+        known = self.tasks.get(task)
+        if known is None:
+            raise ScheduleNotFound(task, self.tasks.names(), kind="task")
+        return known.template()
 
 
 class ProgramHome(Home):
@@ -71,6 +89,8 @@ class ProgramHome(Home):
     :param max_running: how many Runs are at work at most.
     :param timezone: the zone of cron rules; None for the server's.
     :param on_error: called with the Run and what it raised.
+    :param launcher: ``"thread"`` or ``"inline"``: where Runs are done that are no coroutines.
+    :param loop: where coroutines run in this process; None for the loop found at the start, or one of our own.
     :param clock: tells the time.
     """
 
@@ -81,16 +101,24 @@ class ProgramHome(Home):
         max_running: int,
         timezone: str | None,
         on_error: Callable[[Run, BaseException], object] | None,
+        launcher: str,
+        loop: AbstractEventLoop | None,
         clock: Callable[[], datetime],
     ) -> None:
         self.by, self.max_running, self.timezone = by, max_running, timezone
-        self.on_error, self._clock = on_error, clock
+        self.on_error, self.launcher, self._clock = on_error, launcher, clock
+        # (A loop is of one process: in a fork of this one nobody runs it.)
+        self._loop, self._pid = loop, os.getpid()
         self.store = MemoryStore().open()
         self.tasks = LocalTasks(self.zone)
         self.tick = Tick(self.store, logger.warning)
+        self._lists = OwnLists(self.store, zone=self.zone, now=self.now)
         self._ended: dict[str, int] = {}
+        #: How much is kept of the history of each Task, as it was at the last tidying up.
+        self._kept: dict[str, Policy] = {}
         self._gone: list[str] = []
         self._tidy_at = monotonic() + TIDY_EVERY
+        self.audience: Audience | None = None
         # By pid: the threads of an engine stay behind at a fork, and no hook of a fork can be relied on (uWSGI).
         self._engines: dict[int, _Engine] = {}
         _alive.add(self)
@@ -119,9 +147,17 @@ class ProgramHome(Home):
         known = self.tasks.take_in(prepared).declared
         return Enrolled(known.name, prepared.label if name is None else name, known.trigger)
 
+    def kept(self, rule: Rule) -> Rule:
+        return rule
+
+    def remember(self, schedule: Schedule, rule: Rule | None) -> None:
+        work = self.tasks[schedule.task].work
+        again = rule or (partial(rule_in_force, work) if isinstance(work, Task) else None)
+        self._lists.remember(schedule, again)
+
     def stop_runs(self, runs: list[Run]) -> None:
         for run in runs:
-            self.engine().launcher.stop(run.id, self._stopper(run))
+            self.engine().runs.stop(run.id, self._stopper(run))
 
     def _stopper(self, run: Run) -> str:
         asked = self.store.run(run.id) or run
@@ -157,6 +193,10 @@ class ProgramHome(Home):
             for run in self.store.runs(states=(QUEUED,), limit=None):
                 self.store.skip(run, why, self.now())
 
+    def given_loop(self) -> AbstractEventLoop | None:
+        """Return the event loop that was given, in the process that it was given in."""
+        return self._loop if os.getpid() == self._pid else None
+
     def is_running(self) -> bool:
         return self.engine().loop is not None
 
@@ -172,18 +212,41 @@ class ProgramHome(Home):
         """Claim what is due and have it done; return how many seconds nothing will be due."""
         if monotonic() >= self._tidy_at:
             self._tidy_up()
+        if self.audience is not None:
+            self.audience.look()
         self.tick.claim_due(self.now(), "tick")
-        wanted = len(self.store.queued(self.max_running))
-        if wanted:
-            self.engine().launcher.launch(wanted)
-        upcoming = self.store.next_fire_time()
+        self.engine().launch()
+        upcoming = self.store.next_fire_time(self.now())
         return (upcoming - self.now()).total_seconds() if upcoming else TIDY_EVERY
+
+    # -- Listeners -------------------------------------------------------------------------
+
+    def listen(self, listener: Listener) -> Listening:
+        with self.store.transaction():
+            if self.audience is None:
+                from .listening import Audience  # most programs listen to nothing
+
+                self.audience = Audience(self.store)
+            return self.audience.listen(listener)
+
+    def tell(self, *kinds: str) -> None:
+        """Tell what has happened to the scheduler itself."""
+        if self.store.listeners():
+            from ..events import KINDS
+
+            with self.store.transaction():
+                for kind in kinds:
+                    self.store.tell(KINDS[kind](at=self.now(), by=self.by))
 
     # -- Runs ------------------------------------------------------------------------------
 
     def work(self, run: Run, arguments: Mapping[str, Any], steering: Steering) -> object:
-        """Do the work of a Run."""
+        """Do the work of a Run; of a coroutine function, return the coroutine."""
         return self.tasks[run.task].run(run, arguments, steering)
+
+    def is_coroutine(self, task: str) -> bool:
+        """Tell whether the work of a Task is a coroutine."""
+        return self.tasks[task].is_coroutine
 
     def steer(self, name: str, verb: str, details: Mapping[str, str | None]) -> None:
         """Have a verb done to a Schedule by a Run of it; what cannot be done is told, and the Run goes on."""
@@ -193,16 +256,31 @@ class ProgramHome(Home):
         except DracotaskError as error:
             logger.warning("A run of %s wanted to %s it, in vain: %s", name, verb, error)
 
-    def ended(self, run: Run, outcome: Outcome, error: BaseException | None) -> None:
-        """Tell of a Run that failed, and forget what is over."""
+    def ended(
+        self, run: Run, outcome: Outcome, error: BaseException | None, retry_at: datetime | None = None
+    ) -> None:
+        """Tell of a Run that failed, and forget what is over.
+
+        :param retry_at: when it is to be tried again, if nobody wants it stopped meanwhile.
+        """
         with self.store.transaction():
             self._forget_if_over(run.schedule)
             self._prune(run)
-        if error is not None and outcome.state in (FAILED, TIMED_OUT):
+        if retry_at is not None and (waiting := self.store.run(run.id)) and waiting.state == QUEUED:
+            self._tell_of_retry(waiting, error)
+        elif error is not None and outcome.state in (FAILED, TIMED_OUT):
             logger.error("%s failed: %s", run.schedule, outcome.error, exc_info=error)
             self._tell(run, error)
         elif outcome.state == TIMED_OUT:
             logger.warning("%s came back late: %s.", run.schedule, outcome.error)
+
+    def _tell_of_retry(self, run: Run, error: BaseException | None) -> None:
+        is_wish = error is None or isinstance(error, Retry)
+        logger.log(
+            logging.INFO if is_wish else logging.WARNING, "%s: attempt %d failed and another follows at %s: %s",
+            run.schedule, run.attempt, run.not_before, run.error, exc_info=None if is_wish else error,
+        )  # fmt: skip
+        self.engine().wake()
 
     def _tell(self, run: Run, error: BaseException) -> None:
         if self.on_error is None:
@@ -221,33 +299,37 @@ class ProgramHome(Home):
             schedule is not None
             and schedule.in_force is not None
             and schedule.next_fire_time is None
+            and schedule.after is None
+            and not self._lists.may_go_on(name)
             and not schedule.held_at
             and not self.store.active(name)
         ):
             self.store.remove_schedule(schedule)
+            self.store.tell_of_schedule("ScheduleRemoved", schedule, self.now(), "the end of its rule")
 
     def _prune(self, run: Run) -> None:
         """Cut back the history of a Task, once in a while."""
         ended = self._ended[run.task] = self._ended.get(run.task, 0) + 1
         if ended >= PRUNE_AFTER:
             del self._ended[run.task]
-            self._cut_back(run.task, run.policy)
+            self._cut_back(run.task, self._kept.get(run.task) or Policy.from_text(run.policy))
 
-    def _cut_back(self, task: str, policy_text: str) -> None:
-        policy = Policy.from_text(policy_text)
+    def _cut_back(self, task: str, policy: Policy) -> None:
         self.store.prune(task, keep=policy.keep_runs, since=kept_since(policy, self.now()))
 
     def _tidy_up(self) -> None:
         """Forget what nobody asks for any more, so that a program may run, add and remove for years."""
         self._tidy_at = monotonic() + TIDY_EVERY
         self.tick = Tick(self.store, logger.warning)  # which remembers every rule that it has read
+        self._lists.renew()
         # Step by step: meanwhile others take their turns at the store.
         schedules = self.store.schedules()
         for schedule in schedules:
             if schedule.next_fire_time is None:  # the last one may have been skipped, so that no Run came to an end
                 with self.store.transaction():
                     self._forget_if_over(schedule.name)
-        for task, policy in {schedule.task: schedule.policy for schedule in schedules}.items():
+        self._kept = what_is_kept(schedules)
+        for task, policy in self._kept.items():
             self._cut_back(task, policy)
         oldest = self.store.actions(limit=KEEP_ACTIONS)[KEEP_ACTIONS - 1 :]
         if oldest:
@@ -266,15 +348,19 @@ class ProgramHome(Home):
 
 
 class _Engine:
-    """What is at work in one process: the loop and the threads. Started and stopped any number of times."""
+    """What is at work in one process: the loop and the launchers. Started and stopped any number of times."""
 
     def __init__(self, home: ProgramHome) -> None:
         self.home = home
         self.loop: Loop | None = None
-        self.launcher = ThreadLauncher(
+        self.runs = LocalRuns(
             home.store, work=home.work, now=home.now, zone=home.zone, steer=home.steer, ended=home.ended,
+            is_coroutine=home.is_coroutine, begin_coroutine=self._begin_coroutine, wake=self.wake,
             max_running=home.max_running,
         )  # fmt: skip
+        self.launcher = _launcher(home.launcher, self.runs)
+        self._coroutines: AsyncioLauncher | None = None
+        self._found_loop: AbstractEventLoop | None = None
         self._changing = threading.RLock()  # a signal handler may stop what it has interrupted
 
     def wake(self) -> None:
@@ -284,21 +370,73 @@ class _Engine:
 
     def start(self) -> None:
         with uninterrupted, self._changing:
+            self._find_loop()
             if self.loop is None:
                 loop = Loop(self.home.look)
                 loop.start()
-                self.launcher.open()
+                self.runs.open()
                 self.loop = loop
+                self.home.tell("StoreOpened", "LauncherStarted", "SchedulerStarted")
                 loop.wake()
+
+    def _find_loop(self) -> None:
+        """Have coroutines that are still to begin run on the event loop at hand, if none was given."""
+        if self.loop is None or self._found_loop is None:
+            self._found_loop = running_loop()
+            if self._coroutines is not None:
+                self._coroutines.loop = self.home.given_loop() or self._found_loop
 
     def stop(self, wait: float) -> list[str]:
         until = monotonic() + wait
         with uninterrupted, self._changing:
             loop, self.loop = self.loop, None
-            self.launcher.close(self.home.by, "the scheduler was stopped")
+            self.runs.close(self.home.by, "the scheduler was stopped")
+            self.launcher.close()
+            if self._coroutines is not None:
+                self._coroutines.close()
         if loop is not None:
             loop.stop(wait)
-        return self.launcher.wait(max(0.0, until - monotonic()))
+        still_at_work = self.runs.wait(max(0.0, until - monotonic()))
+        if loop is not None:
+            self.home.tell("LauncherStopped", "StoreClosed", "SchedulerStopped")
+            if self.home.audience is not None:
+                self.home.audience.wait(max(0.0, until - monotonic()))
+        return still_at_work
+
+    # -- Launching -------------------------------------------------------------------------
+
+    def launch(self) -> None:
+        """Have the Runs done that wait, as far as there is room."""
+        if self._coroutines is not None:
+            self._coroutines.look()
+        wanted = 0
+        for run in self.runs.waiting():
+            if not self.home.is_coroutine(run.task):
+                wanted += 1
+            elif (steering := self.runs.take(run)) is not None:
+                self._begin_coroutine(steering)
+        if wanted:
+            self.launcher.launch(wanted)
+
+    def _begin_coroutine(self, steering: LocalSteering) -> None:
+        with self._changing:
+            coroutines = self._coroutines
+            if coroutines is None:
+                from ..launchers.aio import AsyncioLauncher  # a program without coroutines needs no asyncio
+
+                coroutines = AsyncioLauncher(self.runs, self.home.given_loop() or self._found_loop)
+                self._coroutines = coroutines
+        coroutines.begin(steering)
+
+
+def _launcher(name: str, runs: LocalRuns) -> ThreadLauncher | InlineLauncher:
+    if name == "inline":
+        from ..launchers.inline import InlineLauncher
+
+        return InlineLauncher(runs)
+    from ..launchers.thread import ThreadLauncher
+
+    return ThreadLauncher(runs)
 
 
 # -- Forks and the end ---------------------------------------------------------------------------
@@ -319,10 +457,13 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    """Start nothing any more; what is at work ends with the process."""
-    for home in list(_alive):
-        if home.is_running():
-            home.stop(0.0)
+    """Start nothing any more; what is at work ends with the process, but coroutines may let go in good order."""
+    running = [home for home in list(_alive) if home.is_running()]
+    for home in running:
+        home.stop(0.0)
+    until = monotonic() + EXIT_PATIENCE
+    for home in running:
+        home.engine().runs.wait_for_coroutines(max(0.0, until - monotonic()))
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
+    from ..events import Listener
     from ..model import Run
+    from ..rules import Rule
     from ..stores.base import Store
+    from .listening import Listening
 
 #: Seconds that the first load of a site may take.
 LOAD_PATIENCE = 60
@@ -85,18 +88,30 @@ class SiteHome(Home):
     def enrol(self, prepared: Enrolled, name: str | None) -> Enrolled:
         return prepared
 
+    def kept(self, rule: Rule) -> Rule:
+        return rule.lasting()
+
     def stop_runs(self, runs: list[Run]) -> None:
         state = self._site().state
         for run in runs:
             ring(state, run.id)
+
+    def listen(self, listener: Listener) -> Listening:
+        raise ControlError(
+            f"who listens to {self.docroot} is told by its own processes: write @on(RunFailed) above a function in"
+            " its __tasks__.py."
+        )
 
     # -- Its engine is the site's ----------------------------------------------------------
 
     def is_running(self) -> bool:
         return True
 
-    def start(self) -> None:
+    def refuse_to_start(self) -> None:
         raise self._unneeded("started")
+
+    def start(self) -> None:
+        self.refuse_to_start()
 
     def stop(self, wait: float) -> list[str]:
         raise self._unneeded("stopped")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 from types import MethodType
 
 from ..arguments import parameters_of
 from ..errors import ControlError, LoadError
+from ..functions import decorated
 from ..model import DEFAULT_POLICY, Declaration, Policy, Schedule
-from ..task import Task, declaration
+from ..promises import REMEDY, is_coroutine, is_generator
+from ..steering import at_hand
+from ..tasks import Task, declaration, work_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +31,26 @@ class LocalTask:
     :param label: what it is called by itself; several may be.
     :param declared: its name, which is its own, rules, parameters and policy.
     :param work: the callable, or the Task.
+    :param is_coroutine: whether it returns a coroutine that does the work.
     """
 
-    def __init__(self, target: object, label: str, declared: Declaration, work: Callable[..., Any] | Task) -> None:
+    def __init__(
+        self,
+        target: object,
+        label: str,
+        declared: Declaration,
+        work: Callable[..., Any] | Task,
+        *,
+        is_coroutine: bool,
+    ) -> None:
         self.target, self.label, self.declared, self.work = target, label, declared, work
+        self.is_coroutine = is_coroutine
 
     def named(self, name: str) -> LocalTask:
         """Return the same under a name."""
-        return LocalTask(self.target, self.label, self.declared.but(name=name), self.work)
+        return LocalTask(
+            self.target, self.label, self.declared.but(name=name), self.work, is_coroutine=self.is_coroutine
+        )
 
     def template(self) -> Schedule:
         """Return the Schedule that a Task of a site would have; none is stored here."""
@@ -45,12 +61,16 @@ class LocalTask:
         )  # fmt: skip
 
     def run(self, run: Run, arguments: Mapping[str, Any], steering: Steering) -> object:
-        """Do the work, here and now. Each Run has a copy of the Task, so that none sees another's ``current_run``."""
-        if not isinstance(self.work, Task):
-            return self.work(**arguments)
-        task = copy.copy(self.work)
-        task.current_run, task.steering = run.but(arguments=arguments), steering
-        return task.run(**arguments)
+        """Do the work, here and now; of a coroutine, return it to be awaited in this context.
+
+        Each Run has a copy of the Task, so that none sees another's ``current_run``; a plain callable finds a Task that
+        stands for its Run by :func:`~.functions.current_task`.
+        """
+        task = copy.copy(self.work) if isinstance(self.work, Task) else Task()
+        checkpoint = None if run.checkpoint is None else json.loads(run.checkpoint)
+        task.current_run, task.steering = run.but(arguments=arguments, checkpoint=checkpoint), steering
+        at_hand.set(task)
+        return task.run(**arguments) if isinstance(self.work, Task) else self.work(**arguments)
 
 
 class LocalTasks:
@@ -122,7 +142,8 @@ def _identity(label: str, target: object) -> tuple[Hashable, ...]:
 
 def own_name(target: Any) -> str | None:
     """Return the name of a function or of a Task's class; None for a lambda and the like."""
-    name = getattr(type(target) if isinstance(target, Task) else target, "__name__", None)
+    kind = decorated(target) or (type(target) if isinstance(target, Task) else target)
+    name = getattr(kind, "__name__", None)
     return name if isinstance(name, str) and name.isidentifier() else None
 
 
@@ -131,24 +152,14 @@ def local_task(target: Any, label: str, zone: str) -> LocalTask:
 
     :raises ControlError: it cannot be run; a policy of its class, or its signature, makes no sense.
     """
-    work = target() if inspect.isclass(target) and issubclass(target, Task) else target
+    kind = decorated(target) or target
+    work = kind() if inspect.isclass(kind) and issubclass(kind, Task) else target
     if not isinstance(work, Task) and not callable(work):
         raise ControlError(f"{target!r:.80} cannot be run: give a function, a Task class or a Task.")
-    kind = _promise(work.run if isinstance(work, Task) else work)
-    if kind:
-        raise ControlError(f"{label} is a {kind}, and nobody here would carry it on: give a plain function.")
-    return LocalTask(target, label, _declared(work, label, zone), work)
-
-
-def _promise(work: Callable[..., Any]) -> str | None:
-    """Return what a callable is called whose call does nothing yet; None for any other."""
-    # (Of an object that can be called, its class knows.)
-    for function in (work, getattr(type(work), "__call__", None)):  # noqa: B004
-        if inspect.iscoroutinefunction(function):
-            return "coroutine"
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            return "generator"
-    return None
+    does = work_of(work) if isinstance(work, Task) else work
+    if is_generator(does):
+        raise ControlError(f"{label} is a generator, and nobody here would carry it on: {REMEDY}.")
+    return LocalTask(target, label, _declared(work, label, zone), work, is_coroutine=is_coroutine(does))
 
 
 def _declared(work: Callable[..., Any] | Task, name: str, zone: str) -> Declaration:

@@ -42,6 +42,8 @@ class ProcessLauncher:
         self.state, self.supervisor = state, supervisor
         self.max_running, self.private, self.is_open = max_running, private, is_open
         self.children: list[int] = []
+        self._news, self._way = os.pipe()
+        os.set_blocking(self._way, False)
 
     def launch(self, wanted: int) -> None:
         """Fork a supervisor for each of ``wanted`` Runs, or for as many as there are free slots.
@@ -68,8 +70,9 @@ class ProcessLauncher:
             return
         code = 1
         try:
-            for descriptor in self.private:
+            for descriptor in (*self.private, self._news):
                 os.close(descriptor)
+            self.supervisor.news = self._way
             reach("supervisor_forked")
             self.supervisor.listen()
             self._work_off_queue(number, slot)
@@ -89,8 +92,15 @@ class ProcessLauncher:
             unlock(held)
             held = lock(path, patience=0) if os.stat(path).st_mtime_ns != rung else None
 
-    def wait(self) -> None:
-        """Wait until every supervisor forked here has ended, so that none is left to a PID 1 that does not reap."""
+    def wait(self, hear: Callable[[], None] = lambda: None) -> None:
+        """Wait until every supervisor forked here has ended, so that none is left to a PID 1 that does not reap.
+
+        :param hear: called when one of them has something to tell.
+        """
+        os.close(self._way)
+        while os.read(self._news, 1 << 12):  # until all of them have let go of the other end
+            hear()
+        os.close(self._news)
         for child in self.children:
             try:
                 os.waitpid(child, 0)

@@ -6,11 +6,11 @@ import os
 import sys
 from time import monotonic
 
-from ..errors import Interrupted, Skip, Stopped, TaskNotFound, TimedOut
+from ..errors import Interrupted, Retry, Skip, Stopped, TaskNotFound, TimedOut, lineage
 from ..failpoints import reach
 from ..model import Policy, Run
 from ..state import is_current
-from ..task import Task
+from ..tasks import Task
 from .channel import identity, receive, run_of
 from .limits import MARK, limit_memory
 from .loader import enter, execute, find_task, read_task_file
@@ -19,6 +19,7 @@ from .process import leave_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from signal import SIGQUIT, SIGTERM, signal
     from types import TracebackType
     from typing import Any
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from .channel import Sender
 else:
     from _signal import SIGQUIT, SIGTERM, signal
+
+
+#: The names of an exception and its bases; in four bytes each they are still one message (:data:`.channel.LONGEST`).
+_LONGEST_LINEAGE = 1000
 
 
 def one_run(state: State, orders: int, report: Sender) -> int:
@@ -47,6 +52,8 @@ def one_run(state: State, orders: int, report: Sender) -> int:
     run, stamps, niceness = run_of(order)
     os.nice(niceness)
     os.environ[MARK] = run.id
+    if run.attempt > 1:
+        run.checkpoint = _checkpoint(state.checkpoint_file(run.id))
     if _is_stale(stamps, seen, problem):
         report.send("stale")
         return 0
@@ -69,6 +76,18 @@ def _load(state: State) -> tuple[str, BaseException | None]:
 def _is_stale(stamps: str, seen: str, problem: BaseException | None) -> bool:
     """Tell whether the task file was saved since it was loaded, or a helper that is now half a one."""
     return seen != stamps.partition("\t")[0] or (problem is not None and not is_current(stamps))
+
+
+def _checkpoint(path: str) -> Any:
+    """Return what an earlier attempt has left, read; None for nothing."""
+    from .steering import read_checkpoint
+
+    text = read_checkpoint(path)
+    if text is None:
+        return None
+    import json
+
+    return json.loads(text)
 
 
 class SteeringOnFirstUse:
@@ -104,7 +123,7 @@ def _do(run: Run, docroot: str, problem: BaseException | None, report: Sender) -
         except TaskNotFound:  # which the next load finds too, when the file has had its time
             report.send("gone")
             return 2
-        summary = _run(kind, run)
+        summary = _run(kind, run, stop, policy.stop_grace)
         reach("work_done")
         stop.is_too_late = True
         _end_database("commit")
@@ -118,13 +137,17 @@ def _do(run: Run, docroot: str, problem: BaseException | None, report: Sender) -
         stop.is_too_late = False  # it may still end what waits for a thread
 
 
-def _run(kind: type[Task], run: Run) -> str:
+def _run(kind: type[Task], run: Run, stop: StopSignal, grace: float) -> str:
     """Run the task and return its one-line summary; Skip and a polite exit are summaries too."""
-    task = kind()
+    task = Task.of_this_process = kind()
     arguments = _arguments(run)
     task.current_run = run.but(arguments=arguments)
     try:
-        result = task.run(**arguments)
+        result: object = task.run(**arguments)
+        if _is_promise(result):
+            from .coroutines import awaited
+
+            result = awaited(result, stop, grace)
     except Skip as reason:
         return f"skipped: {reason}" if str(reason) else "skipped"
     except SystemExit as leaving:
@@ -132,6 +155,12 @@ def _run(kind: type[Task], run: Run) -> str:
             raise
         result = None
     return result if isinstance(result, str) else ""
+
+
+def _is_promise(result: object) -> bool:
+    """Tell whether a returned object may be a coroutine, or a generator, so that the work is still to be done."""
+    kind = type(result)
+    return hasattr(kind, "__await__") or hasattr(kind, "__next__") or hasattr(kind, "__anext__")
 
 
 def _arguments(run: Run) -> dict[str, object]:
@@ -159,10 +188,15 @@ def _report_failure(error: BaseException, report: Sender) -> int:
     if isinstance(error, SystemExit):
         report.send("failed", _cut(f"the task called sys.exit({error.code!r})"))
         return error.code if isinstance(error.code, int) and 0 < error.code < 256 else 1
+    if isinstance(error, Retry):  # which is no failure, and has no traceback worth a look
+        report.send("retry", "" if error.after is None else repr(error.after), _cut(str(error)))
+        print(f"The task asks to be tried again{f': {error}' if str(error) else ''}.", file=sys.stderr)
+        return 1
     # First the report: to print a traceback takes memory, of which there may be none left.
     if isinstance(error, Interrupted):
         report.send("interrupted", type(error).__name__)
     else:
+        report.send("raised", ",".join(lineage(error))[:_LONGEST_LINEAGE])
         report.send("failed", _cut(f"{type(error).__name__}: {error}".removesuffix(": ")))
     try:
         _print_traceback(error)
@@ -177,11 +211,15 @@ def _print_traceback(error: BaseException) -> None:
     traceback.print_exception(type(error), error, _without_our_frames(error.__traceback__))
 
 
+#: Where the frames are at home that are none of the task's.
+_OURS = (__package__, __package__.rpartition(".")[0])
+
+
 def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
     """Return a traceback from the task's first frame to its last: what called it and stopped it tells nothing."""
     theirs, entry = [], trace
     while entry is not None:
-        if entry.tb_frame.f_globals.get("__package__") != __package__:
+        if entry.tb_frame.f_globals.get("__package__") not in _OURS:
             theirs.append(entry)
         entry = entry.tb_next
     if not theirs:
@@ -193,16 +231,22 @@ def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
 class StopSignal:
     """What becomes of TERM: an exception in the main thread.
 
+    :ivar deliver: what is done with it; a coroutine has itself cancelled.
     :ivar is_too_late: whether the work is done, and its end must not be torn: committed, and on record as stopped.
     """
 
     def __init__(self, time_limit: float | None) -> None:
         self.limit_at = monotonic() + time_limit - 0.1 if time_limit else float("inf")
         self.is_too_late = False
+        self.deliver: Callable[[type[Interrupted]], None] = _raise
 
     def __call__(self, number: int, frame: object) -> None:
         if not self.is_too_late:
-            raise TimedOut if monotonic() >= self.limit_at else Stopped
+            self.deliver(TimedOut if monotonic() >= self.limit_at else Stopped)
+
+
+def _raise(interruption: type[Interrupted]) -> None:
+    raise interruption
 
 
 def _prepare_last_words() -> None:
