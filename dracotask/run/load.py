@@ -63,14 +63,23 @@ class Loaded:
     :ivar problem: why the file is not taken over, with the line; None when it is.
     :ivar has_file: whether there is a task file at all.
     :ivar warning: what the site owner should know, or None.
+    :ivar listeners: who listens to what, as the store's note has it.
     :ivar took: how long the load took.
     """
 
-    __slots__ = ("declared", "has_file", "problem", "stamps", "took", "warning")
+    __slots__ = ("declared", "has_file", "listeners", "problem", "stamps", "took", "warning")
 
     def __init__(
-        self, declared: list[Declaration], stamps: str, problem: str | None, *, has_file: bool, warning: str | None
+        self,
+        declared: list[Declaration],
+        stamps: str,
+        problem: str | None,
+        *,
+        has_file: bool,
+        warning: str | None,
+        listeners: str = "",
     ) -> None:
+        self.listeners = listeners
         self.declared, self.stamps, self.problem = declared, stamps, problem
         self.has_file, self.warning = has_file, warning
         self.took = timedelta(0)
@@ -162,7 +171,9 @@ def _load_once(state: State, config: Config) -> Loaded:
     }
     stamps = "".join(f"{seen}\t{path}\n" for path, seen in files.items())
     declared = report["declared"] if not report["problem"] else []
-    return Loaded(declared, stamps, report["problem"], has_file=files[state.task_file] != "-", warning=warning)
+    has_file = files[state.task_file] != "-"
+    listeners = report.get("listeners", "")
+    return Loaded(declared, stamps, report["problem"], has_file=has_file, warning=warning, listeners=listeners)
 
 
 def _report(state: State, config: Config, zone: str) -> dict[str, Any]:
@@ -202,9 +213,9 @@ def _read(message: list[str] | None) -> dict[str, Any] | None:
         _, text = message or ("", "")
         report = dict(json.loads(text))
         report["declared"] = [Declaration(**facts) for facts in report.pop("tasks")]
-        texts = [report["seen"], report["problem"] or "", *report["files"].values()]
+        texts = [report["seen"], report["problem"] or "", report["listeners"], *report["files"].values()]
         for declared in report["declared"]:
-            texts += [getattr(declared, name) for name in declared.__slots__ if name != "trigger"]
+            texts += [getattr(declared, name) for name in declared.__slots__ if name not in ("trigger", "start_held")]
             texts.append(declared.trigger or "")
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -7,10 +7,10 @@ import os
 import sys
 from stat import S_ISREG
 
-from ..errors import LoadError, TaskNotFound
+from ..errors import BadTrigger, LoadError, TaskNotFound, suggestion
 from ..model import VERBS
 from ..state import TASK_FILE, stamp, stamp_of, write_whole
-from ..task import Task, declaration
+from ..tasks import Task, declaration, in_words
 from .outcome import one_line
 
 TYPE_CHECKING = False
@@ -99,9 +99,11 @@ def defined_tasks() -> list[tuple[type[Task], int]]:
         if kind.__module__ != MODULE or kind.abstract:
             continue
         if name in tasks:
-            raise LoadError(f"line {line}: class {name} is defined a second time (first in line {tasks[name][1]}).")
+            first = tasks[name][1]
+            raise LoadError(f"line {line}: {in_words(kind)} is defined a second time (first in line {first}).")
         if name in VERBS:
-            raise LoadError(f"line {line}: class {name} has the name of a command. Write {name.capitalize()}.")
+            better = f'@task(name="{name}_…")' if kind.of_function is not None else name.capitalize()
+            raise LoadError(f"line {line}: {in_words(kind)} has the name of a command. Write {better}.")
         if not name.isidentifier() or len(name) > 64:
             raise LoadError(f"line {line}: {name!r:.80} cannot be the name of a task.")
         tasks[name] = kind, line
@@ -125,10 +127,11 @@ def declarations(state: State, config: Config, zone: str) -> dict[str, Any]:
     """Load the task file and return all that a load reports.
 
     :return: ``tasks`` (a dictionary each), ``seen`` (the stamp of what was read) and ``files`` (the modules
-        within the docroot that it imported, each with its stamp); with ``problem`` when it does not load.
+        within the docroot that it imported and the files of holidays, each with its stamp); with ``problem`` when it
+        does not load.
     """
     docroot, path = state.docroot, state.task_file
-    report: dict[str, Any] = {"tasks": [], "seen": stamp(path), "problem": None}
+    report: dict[str, Any] = {"tasks": [], "seen": stamp(path), "problem": None, "listeners": ""}
     wanted: list[str] = []
     try:
         source, report["seen"] = read_task_file(docroot)
@@ -137,11 +140,14 @@ def declarations(state: State, config: Config, zone: str) -> dict[str, Any]:
             declared = _declare(kind, line, zone, config)
             declared.description = one_line(declared.description) or ""
             report["tasks"].append({name: getattr(declared, name) for name in declared.__slots__})
+        names = [facts["name"] for facts in report["tasks"]]
+        report["listeners"] = _listeners(names)
+        _check_followers(report["tasks"])
     except BaseException as error:
         if not (isinstance(error, FileNotFoundError) and error.filename == path):
             report["problem"] = one_line(explain(error, docroot))
         wanted = _wanted(error, docroot)
-    report["files"] = {**dict.fromkeys(wanted, "-"), **helpers(docroot)}
+    report["files"] = {**dict.fromkeys(wanted, "-"), **_holiday_files(), **helpers(docroot)}
     return report
 
 
@@ -154,6 +160,78 @@ def _declare(kind: type[Task], line: int, zone: str, config: Config) -> Any:
         if _line_of(error, sys.modules[MODULE].__file__ or "") is None:  # it happened in a helper's base class
             raise LoadError(f"line {line}: {type(error).__name__}: {error}") from error
         raise
+
+
+def _listeners(tasks: list[str]) -> str:
+    """Return who listens to what, as the store's note has it.
+
+    :raises LoadError: one could not be called, or hears of a task that is not there.
+    """
+    events = sys.modules.get("dracotask.events")
+    if events is None:  # the file has never asked for it
+        return ""
+    wanted: dict[str, None] = {}
+    for listener in events.Listener.defined:
+        _check_listener(listener, tasks)
+        wanted.update(dict.fromkeys(listener.wanted()))
+    return "\n".join(sorted(wanted))
+
+
+def _check_listener(listener: Any, tasks: list[str]) -> None:
+    import inspect
+
+    try:
+        inspect.signature(listener.function).bind(None)
+    except ValueError:
+        pass  # it is written in C, and does not tell
+    except TypeError:
+        name = listener.name
+        remedy = f"write def {name}(event)"
+        raise LoadError(f"line {listener.line}: {name} cannot be told of events: {remedy}.") from None
+    for name in listener.tasks or ():
+        if name not in tasks:
+            hint = suggestion(name, tasks)
+            words = f"{listener.name} listens to {name}, and there is no such task.{hint}"
+            raise LoadError(f"line {listener.line}: {words}")
+
+
+def _check_followers(tasks: list[dict[str, Any]]) -> None:
+    """Refuse tasks that would follow each other round and round, and names that are a slip of the pen.
+
+    :raises LoadError: there are such.
+    """
+    before = {facts["name"]: _names_before(facts) for facts in tasks}
+    if not any(before.values()):
+        return
+    from ..triggers.after import circle
+
+    for facts in tasks:
+        name = facts["name"]
+        line = facts["source"].rpartition(":")[2]
+        if way := circle(name, before):
+            raise LoadError(f"line {line}: {' after '.join(way)}: they would run after each other for ever.")
+        for named in before[name]:
+            hint = "" if named in before else suggestion(named, list(before))
+            if "Did you mean" in hint:
+                raise LoadError(f"line {line}: {name} comes after {named}, and there is no such task.{hint}")
+
+
+def _names_before(facts: dict[str, Any]) -> tuple[str, ...]:
+    if "after " not in (facts["trigger"] or ""):
+        return ()
+    from ..triggers import parse_trigger
+    from ..triggers.after import names_before
+
+    try:
+        return names_before(parse_trigger(facts["trigger"]))
+    except BadTrigger as error:
+        raise LoadError(f"line {facts['source'].rpartition(':')[2]}: {error}") from None
+
+
+def _holiday_files() -> dict[str, str]:
+    """Return the files of holidays that were read, each with its stamp from before."""
+    holidays = sys.modules.get("dracotask.holidays")
+    return dict(holidays.read_files) if holidays else {}
 
 
 def _wanted(error: BaseException, docroot: str) -> list[str]:

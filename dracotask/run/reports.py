@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from time import monotonic
 
+from ..clock import utc_now
 from ..errors import DracotaskError, StoreError
 from .steering import read_progress
 
@@ -101,7 +102,7 @@ class Reports:
     def _write_progress(self) -> None:
         progress = read_progress(self.state.progress_file(self.run.id))
         if progress is not None and progress != self._written:
-            self.store.report_progress(self.run, *progress)
+            self.store.report_progress(self.run, *progress, now=utc_now())
             self._written = progress
 
     def _complain(self, verb: str, reason: str) -> None:

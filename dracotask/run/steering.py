@@ -9,7 +9,8 @@ import json
 import os
 import select
 
-from ..steering import Steering, checked_progress
+from ..state import write_whole
+from ..steering import LARGEST_CHECKPOINT, Steering, checked_progress
 from .channel import LONGEST, identity
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ class PipeSteering(Steering):
 
     def __init__(self, progress_file: str, orders: int, pipe: tuple[int, int] | None, report: Sender) -> None:
         self.progress_file, self.orders, self.pipe, self.report = progress_file, orders, pipe, report
+        self.checkpoint_file = progress_file.removesuffix(".progress") + ".checkpoint"
         self._has_asked = self._has_heard = self._has_progress = False
 
     def proceed(self) -> bool:
@@ -70,6 +72,9 @@ class PipeSteering(Steering):
         except OSError:
             pass
 
+    def checkpoint(self, text: str) -> None:
+        write_whole(self.checkpoint_file, text.encode())
+
     def steer(self, verb: str, details: dict[str, str | None]) -> None:
         text = json.dumps(details)
         if len(text) + len(verb) + len("steer\0\0") > LONGEST:
@@ -93,3 +98,17 @@ def read_progress(path: str) -> tuple[float, float | None, str | None] | None:
         return checked_progress(float(done), float(total) if total else None, note or None)
     except (OSError, ValueError):
         return None
+
+
+def read_checkpoint(path: str) -> str | None:
+    """Return what an attempt has left for the next one, as JSON; None for nothing: a task may write there too."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            text = os.pread(file, LARGEST_CHECKPOINT + 1, 0).decode("ascii")
+        finally:
+            os.close(file)
+        json.loads(text)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return text if len(text) <= LARGEST_CHECKPOINT else None
