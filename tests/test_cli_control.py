@@ -240,20 +240,22 @@ def test_a_resume_of_what_is_not_held_changes_nothing(shop):
 def test_the_next_fire_time_is_skipped_and_then_the_one_after(shop):
     # When it is skipped twice
     first = told(shop, "skip-next", "Report", "--why", "holiday")
-    second = told(shop, "skip-next", "Report")
+    second = told(shop, "skip-next", "Report", "--why", "the day after")
 
     # Then each says which, and the list and the next times show it
     assert re.fullmatch(rf"The next run of Report, {AT_THREE}, is skipped; then {AT_THREE}\.\n", first)
     assert re.fullmatch(rf"Runs of Report up to {AT_THREE} are skipped; then {AT_THREE}\.\n", second)
     assert re.search(rf"Report .*skips up to {AT_THREE}", told(shop, "list"))
-    assert len(re.findall(r"in .*; skipped by anna \(no terminal\)", told(shop, "show", "Report"))) == 2
+    both = "skipped by anna (no terminal): holiday; skipped by anna (no terminal): the day after"
+    assert told(shop, "show", "Report").count(both) == 2
     assert len(shown(shop, "Report")["notes"]) == 2
 
-    # And when its time comes it is on record as skipped
+    # And when its time comes it is on record as skipped, for both reasons; no reason adds nothing to them
+    told(shop, "skip-next", "Report")
     shop.make_due("Report")
     shop.due()
     (run,) = shop.runs()
-    assert (run.state, run.summary) == ("skipped", "skipped by anna (no terminal)")
+    assert (run.state, run.summary) == ("skipped", both)
 
 
 def test_another_rule_counts_until_the_file_has_a_new_one(shop):
@@ -291,6 +293,15 @@ def test_another_rule_counts_until_the_file_has_a_new_one(shop):
         (["--at", "2099-01-01 14:00+00:00"], "at 2099-01-01T14:00:00+00:00"),
         (["any (every 90s | cron 0 4 * * * UTC)"],
          "any (every 90s from 2000-01-01T00:00:00+00:00 | cron 0 4 * * * UTC)"),
+        (["cron 0 4 * * *", "--timezone", "UTC", "--jitter", "5m"], "jitter 5m Report (cron 0 4 * * * UTC)"),
+        (["--every", "5m", "--between", "22:00-06:00", "--exclude", "2099-12-25"],
+         "between 22:00-06:00 Europe/Riga (except 2099-12-25 Europe/Riga (every 5m from 2000-01-01T00:00:00+00:00))"),
+        (["--calendar", "3 months", "--time", "03:00", "--start", "2026-01-31"],
+         "calendar 3 months 03:00 Europe/Riga from 2026-01-31"),
+        (["--every", "1d", "--start", "2099-01-01 03:00", "--timezone", "America/New_York"],
+         "every 1d from 2099-01-01T08:00:00+00:00"),
+        (["--cron", "0 4 * * *", "--end", "2099-01-01 03:00"],
+         "cron 0 4 * * * Europe/Riga until 2099-01-01T01:00:00+00:00"),
     ],
 )  # fmt: skip
 def test_a_rule_is_said_in_words_or_by_an_option(shop, words, rule):
@@ -649,6 +660,34 @@ def test_show_says_who_did_what_when_and_why(shop):
     assert said[2].endswith("anna (no terminal) held it until 2099-01-01 00:00: database migration")
 
 
+def test_a_schedule_can_be_added_with_a_policy_of_its_own(shop):
+    # Given a schedule that is added with a policy
+    told(shop, "add", "Digest", "Report", "every 10m", "--policy", "grace=5m", "--policy", "time_limit=none")
+    assert 'Its own   grace = 300.0, time_limit = "none"' in told(shop, "show", "Digest")
+
+    # When that is taken back, and then its rule
+    told(shop, "update", "Digest", "--policy", "none")
+    told(shop, "update", "Digest", "--on-demand")
+
+    # Then nothing of it is left, and what was done says which was changed
+    said = told(shop, "show", "Digest")
+    assert "Its own" not in said
+    assert "updated its policy\n" in said and "updated its rule, now on demand\n" in said
+
+
+def test_the_history_of_a_name_outlives_its_schedule(shop):
+    # Given a schedule that ran and was removed
+    told(shop, "add", "Digest", "Report", "to=anna")
+    told(shop, "run", "Digest")
+    told(shop, "remove", "Digest")
+
+    # Then its runs and their output can still be read by that name, and a name that never was is none
+    assert [run["schedule"] for run in json.loads(told(shop, "runs", "Digest", "--json"))] == ["Digest"]
+    assert told(shop, "runs", "Digest", "--failed") == "No failed runs of Digest.\n"
+    assert "to anna" in told(shop, "log", "Digest")
+    assert "no task 'Digets'" in refused(shop, "runs", "Digets")
+
+
 # -- What is refused -----------------------------------------------------------------------------
 
 LONG = "x" * 10_000
@@ -678,6 +717,11 @@ RULE_WANTED = (
         (["hold", "Report", "--until", "soon"],
          "--until: 'soon' is not a length of time: write '90s', '15m', '1h30m', '1d' or a number of seconds. For a "
          "moment write 14:00, '2027-01-31 14:00' or 2027-01-31T14:00+01:00."),
+        (["hold", "Report", "--until", "20401231"],
+         "--until: '20401231' has no unit: write 90s, 2h or 3d. For a moment write 14:00, '2027-01-31 14:00' or "
+         "2027-01-31T14:00+01:00."),
+        (["add", "Digest", "Report", "--policy", "grace"], "'grace' is no policy: write grace=5m."),
+        (["add", "Digest", "Report", "--policy", "graec=5m"], "'graec' is no policy. Did you mean grace?"),
         (["hold", "Report", "--until", "25:00"],
          "--until: '25:00' is no moment: write 14:00, '2027-01-31 14:00' or 2027-01-31T14:00+01:00."),
         (["skip-next", "Beside"], "Beside has no fire time to come that could be skipped."),
@@ -685,7 +729,8 @@ RULE_WANTED = (
         (["reschedule", "Report", "--every", "-5"],
          "every='-5' is not a length of time: write '90s', '15m', '1h30m', '1d' or a number of seconds."),
         (["reschedule", "Report", "--cron", "0 4 * *"],
-         "cron expression '0 4 * *' has 4 fields; five are needed: minute hour day-of-month month day-of-week."),
+         "cron expression '0 4 * *' has 4 fields; five are needed: minute hour day-of-month month day-of-week. A sixth "
+         "before them is of seconds."),
         (["reschedule", "Report", "--cron", "0 4 31 2 *"],
          "cron expression '0 4 31 2 *' never fires: no year has such a day."),
         (["reschedule", "Report", "cron", "0", "4", "bin", "docs"],
@@ -696,9 +741,16 @@ RULE_WANTED = (
          "'every 1m from 2000-01-01T00:00:00+00:00 until 2020-01-01T00:00:00+00:00' never fires again: its last moment "
          "is past."),
         (["reschedule", "Report", "every 1m", "--at", "14:00"],
-         "one rule at a time: say it in words, or with --cron, --every or --at."),
+         "one rule at a time: say it in words, or with --cron, --every, --at, --calendar or --after."),
         (["reschedule", "Report"],
          RULE_WANTED),
+        (["reschedule", "Report", "--jitter", "5m"],
+         "--jitter goes with a rule: say it in words, or with --cron, --every, --at, --calendar or --after."),
+        (["reschedule", "Report", "--every", "5m", "--time", "03:00"],
+         "time= goes with calendar=, as in calendar='3 months', time='03:00'."),
+        (["reschedule", "Report", "all (every 2s | every 2s from 2000-01-01T00:00:01Z)"],
+         "'all (every 2s from 2000-01-01T00:00:00+00:00 | every 2s from 2000-01-01T00:00:01+00:00)' never fires: its "
+         "rules never agree."),
         (["add", "Report", "Report"], "Report is the name of a task: a schedule that is added needs one of its own."),
         (["add", "list", "Report"], "'list' cannot be a name: on a command line it would mean something else."),
         (["add", "a\nb", "Report"],
@@ -769,7 +821,7 @@ NOON = at("2026-11-21T12:00:00+00:00")
     "text, moment",
     [
         ("2h", "2026-11-21T14:00+00:00"),
-        ("90", "2026-11-21T12:01:30+00:00"),
+        ("90s", "2026-11-21T12:01:30+00:00"),
         ("18:30", "2026-11-21T16:30+00:00"),
         ("9:30", "2026-11-22T07:30+00:00"),
         ("2026-12-01", "2026-11-30T22:00+00:00"),
@@ -832,6 +884,25 @@ def test_a_rule_with_a_star_follows_the_clock():
         "31 02:30 CET 02:30 comes twice that day: the second time",
         "31 03:30 CET",
     ]
+
+
+def test_a_calendar_rule_and_one_with_seconds_are_told_the_same_way():
+    assert noted("calendar 1 day 02:30 Europe/Paris", "2027-03-27T12:00+00:00", 1) == [
+        "28 03:00 CEST instead of 02:30: the clock goes from 02:00 to 03:00",
+    ]
+    assert noted("calendar 2 weeks 02:30 Europe/Paris from 2027-10-31", "2027-10-30T12:00+00:00", 1) == [
+        "31 02:30 CEST 02:30 comes twice that day: only the first time counts",
+    ]
+    assert noted("cron 59 59 2 * * * Europe/Paris", "2027-03-27T12:00+00:00", 1) == [
+        "28 03:00 CEST instead of 02:59: the clock goes from 02:00 to 03:00",
+    ]
+
+
+def test_what_the_clock_does_is_told_of_rules_within_rules():
+    assert noted("any (every 7d | between 02:00-04:00 Europe/Paris (cron 30 2 * * * Europe/Paris))",
+                 "2027-03-27T12:00+00:00", 1) == [
+        "28 03:00 CEST instead of 02:30: the clock goes from 02:00 to 03:00",
+    ]  # fmt: skip
 
 
 def test_the_clock_is_no_matter_to_an_interval_or_to_a_time_that_it_leaves_alone():

@@ -113,7 +113,8 @@ def test_in_a_site_that_is_held_nothing_comes_next_and_nothing_is_late():
         "PruneUploads": "held by anna since 13:00",
         "Gone": "gone from the file",
     }
-    assert {line.mark for line in lines} == {"held", "running", ""}
+    assert {line.mark for line in lines} == {"failed", "held", "running", ""}
+    assert tasks_counted(lines, "UTC") == "6 tasks, 1 failed, 1 running, 4 held. Times in UTC."
 
 
 def test_a_task_that_waits_for_a_slot_says_so():

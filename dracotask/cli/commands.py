@@ -20,9 +20,10 @@ from .running import (
     EXIT_FAILED,
     EXIT_STOPPED,
     EXIT_USAGE,
-    EXITS,
     caller,
+    exit_code,
     say_how_it_ended,
+    say_that_it_waits,
 )
 from .words import FAILURES
 
@@ -109,12 +110,24 @@ def commands() -> None:
 
 @commands.command("list")
 @click.option("-w", "--watch", is_flag=True, help="Keep it on the screen until Ctrl-C.")
+@click.option("--state", metavar="STATE", help="Only those held, due, waiting, running, failing, on-demand or gone.")
+@click.option("--task", metavar="TASK", help="Only those of this task.")
+@click.option("--query", metavar="TEXT", help="Only those with this in their name, task, description or rule.")
+@click.option("--sort", metavar="KEY", help="By name, next or last; without it, trouble first.")
+@click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
 @click.pass_obj
-def list_(invocation: Invocation, watch: bool, as_json: bool) -> None:
+def list_(
+    invocation: Invocation, /, watch: bool, as_json: bool, sort: str | None, reverse: bool, query: str | None,
+    **wanted: str | None,
+) -> None:  # fmt: skip
     """Every task: next, last, how it went."""
     from . import listing
 
+    try:
+        invocation.selection = listing.Selection(sort=sort, reverse=reverse, text=query, **wanted)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if watch and (as_json or not sys.stdout.isatty()):
         raise click.UsageError("-w keeps the list on a terminal: without --json, and into no pipe.")
     if watch:
@@ -152,11 +165,12 @@ def run(
         _say_if_failed(invocation, ended)
     else:
         say_how_it_ended(ended)
-    return EXITS[ended.state]
+    site.tell_of_run(say_that_it_waits)
+    return exit_code(ended)
 
 
 def _say_if_failed(invocation: Invocation, ended: Run) -> None:
-    if ended.state in FAILURES:
+    if ended.state in FAILURES or ended.not_before:
         from .log import Printer, print_file
 
         printer = Printer()
@@ -184,6 +198,46 @@ def show(invocation: Invocation, name: str, as_json: bool) -> None:
     from . import show as showing
 
     (showing.print_task_as_json if as_json else showing.print_task)(invocation, name)
+
+
+@commands.command()
+@click.argument("words", metavar="TASK|RULE", nargs=-1, required=True)
+@click.option(
+    "-n", "number", type=click.IntRange(1, 10_000), default=20, metavar="NUMBER", show_default=True,
+    help="At most so many.",
+)  # fmt: skip
+@click.option("--from", "since", metavar="TIME", help="From then on: '2027-03-28 00:00'. Without it, from now.")
+@click.option("--timezone", metavar="ZONE", help="Of the rule and of the table, instead of the site's.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.pass_obj
+def preview(invocation: Invocation, /, words: tuple[str, ...], **said: Any) -> None:
+    """Next times of a task, or of a rule.
+
+    RULE is a trigger as text, "every 90s", or a line of cron, "0 4 * * mon-fri". Times that the clock skips or shows
+    twice are marked.
+    """
+    from . import preview as previewing
+
+    previewing.preview(invocation, [*words], **said)
+
+
+@commands.command()
+@click.option("--days", metavar="DAYS", default="30", show_default=True, help="So many, or 12h.")
+@click.option("--from", "since", metavar="TIME", help="From then on: '2027-03-28 00:00'. Without it, from now.")
+@click.option(
+    "--traffic", metavar="TRAFFIC", default="idle", show_default=True,
+    help="Who looks: idle, cron, none, 'every 5m', '08:00-22:00 every 30s'.",
+)  # fmt: skip
+@click.option("--downtime", metavar="FROM/TO", multiple=True, help="Nothing runs then. May be said several times.")
+@click.option("--duration", "durations", metavar="TASK=LENGTH", multiple=True, help="So long its runs take.")
+@click.option("--task", "name", metavar="TASK", help="Tell of this one only.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for machines.")
+@click.pass_obj
+def simulate(invocation: Invocation, /, **said: Any) -> None:
+    """What would run in the days to come."""
+    from . import simulate as simulating
+
+    simulating.print_simulation(invocation, **said)
 
 
 @commands.command()
@@ -226,6 +280,15 @@ ALL = click.option("--all", "whole_site", is_flag=True, help="The whole site, an
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say a rule of time."""
     for option, metavar, words in (
+        ("--exclude", "DATES", "Not on these: 2026-12-25,2026-12-28..2027-01-02."),
+        ("--between", "TIMES", "Only then: 22:00-06:00, or 08:00-12:00,13:00-17:00."),
+        ("--jitter", "LENGTH", "Each time up to so much later: 30s."),
+        ("--timezone", "ZONE", "On the clock of this zone, not the site's."),
+        ("--end", "TIME", "No later than that."),
+        ("--start", "TIME", "No earlier than that."),
+        ("--time", "TIME", "With --calendar, the time of day: 03:00."),
+        ("--after", "NAMES", "After each success of that task, or of several."),
+        ("--calendar", "DATES", "Every so many: '3 months', '2 weeks'."),
         ("--at", "TIME", "Once, at that moment: 14:00, '2027-01-31 14:00'."),
         ("--every", "LENGTH", "An interval: 90s, 15m, 1h30m."),
         ("--cron", "LINE", "Five fields as cron has them, on the site's clock."),
@@ -337,6 +400,8 @@ def reschedule(invocation: Invocation, /, name: str, words: tuple[str, ...], **s
 @click.argument("words", metavar="[RULE] [KEY=VALUE]...", nargs=-1)
 @rule_options
 @click.option("--replace", is_flag=True, help="Although a schedule of that name is there already.")
+@click.option("--held", is_flag=True, help="Held from the start, until it is resumed.")
+@click.option("--policy", metavar="KEY=VALUE", multiple=True, help="Not as its task: grace=5m. Any number of times.")
 @WHY
 @click.pass_obj
 def add(invocation: Invocation, /, name: str, task: str, words: tuple[str, ...], **said: Any) -> None:
@@ -347,6 +412,56 @@ def add(invocation: Invocation, /, name: str, task: str, words: tuple[str, ...],
     from . import control
 
     control.add(invocation, name, task, words, **said)
+
+
+@commands.command()
+@click.argument("name", metavar="NAME")
+@click.argument("words", metavar="[RULE] [KEY=VALUE]...", nargs=-1)
+@rule_options
+@click.option("--on-demand", is_flag=True, help="Without a rule.")
+@click.option("--task", metavar="TASK", help="It runs this task.")
+@click.option("--policy", metavar="KEY=VALUE", multiple=True, help="All its own policy: grace=5m; none for none.")
+@click.option("--description", metavar="TEXT", help="What it is for.")
+@click.option("--no-arguments", is_flag=True, help="Hand nothing to run().")
+@WHY
+@click.pass_obj
+def update(invocation: Invocation, /, name: str, words: tuple[str, ...], **said: Any) -> None:
+    """Change a schedule that was added.
+
+    What is said is changed, all of it or nothing. KEY=VALUE is handed to the task's run() instead of what was.
+    """
+    from . import control
+
+    control.update(invocation, name, words, **said)
+
+
+@commands.command()
+@click.argument("path", metavar="[FILE]", required=False)
+@click.pass_obj
+def export(invocation: Invocation, path: str | None) -> None:
+    """Write what was added and held, as JSON.
+
+    Without a FILE it is printed.
+    """
+    from .export import export as export_all
+
+    export_all(invocation, path)
+
+
+@commands.command("import")
+@click.argument("path", metavar="FILE")
+@click.option("--replace", is_flag=True, help="Although schedules of these names are there already.")
+@click.option("--dry-run", is_flag=True, help="Check all, and change nothing.")
+@WHY
+@click.pass_obj
+def import_(invocation: Invocation, path: str, why: str | None, replace: bool, dry_run: bool) -> None:
+    """Take in what was exported, all or nothing.
+
+    A FILE of - is what comes in by a pipe.
+    """
+    from .export import import_ as import_all
+
+    import_all(invocation, path, why, replace=replace, dry_run=dry_run)
 
 
 @commands.command()

@@ -16,13 +16,14 @@ from .banners import next_look
 from .output import visible_line
 from .reading import Reading, open_to_read
 from .running import caller
-from .said import arguments_said, rule_said, until_said
+from .said import arguments_said, policy_said, rule_said, until_said
 from .why import obstacles
 from .words import arguments_in_words, moment_in_words, schedule_in_words, soon_in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
     from zoneinfo import ZoneInfo
 
     from ..model import Schedule
@@ -146,14 +147,15 @@ def reschedule(
     words: Sequence[str],
     why: str | None,
     *,
-    cron: str | None,
-    every: str | None,
-    at: str | None,
     as_in_file: bool,
+    **options: str | None,
 ) -> None:
-    """Give a Schedule another rule, or back that of the file."""
+    """Give a Schedule another rule, or back that of the file.
+
+    :param options: those of a rule.
+    """
     now, zone = utc_now(), invocation.zone()
-    trigger = rule_said(words, now, zone, cron=cron, every=every, at=at)
+    trigger = rule_said(words, now, zone, name, **options)
     if (trigger is None) is not as_in_file:
         raise ControlError(
             "say the new rule, as in \"every 90s\", --every 90s, --cron '0 4 * * *' or --at 14:00; or --file alone, for"
@@ -180,22 +182,25 @@ def add(
     words: Sequence[str],
     why: str | None,
     *,
-    cron: str | None,
-    every: str | None,
-    at: str | None,
     replace: bool,
+    held: bool,
+    policy: Sequence[str],
+    **options: str | None,
 ) -> None:
     """Add a Schedule.
 
     :param words: its rule, if it stands in words, and the arguments for ``run()``.
+    :param options: those of a rule.
     """
     now, zone = utc_now(), invocation.zone()
-    given = arguments_said(word for word in words if "=" in word)
-    trigger = rule_said((word for word in words if "=" not in word), now, zone, cron=cron, every=every, at=at)
+    given, own = arguments_said(word for word in words if "=" in word), policy_said(policy)
+    trigger = rule_said((word for word in words if "=" not in word), now, zone, name, **options)
     with controlling(invocation) as control:
         template = control.store.schedule(task)
         arguments = json.loads(handed(template, given)) if template else {}
-        schedule = control.add(name, task, trigger, now, arguments=arguments, replace=replace, why=why)
+        schedule = control.add(
+            name, task, trigger, now, arguments=arguments, replace=replace, held=held, policy=own, why=why
+        )
         reading = Reading(control.store, invocation.state)
     with_these = f" with {arguments_in_words(arguments)}" if arguments else ""
     rule = schedule_in_words(schedule.trigger)
@@ -204,6 +209,47 @@ def add(
         f"{_next(schedule, reading, zone)}.",
         f"Run it: {invocation.command('run', name)}" if trigger is None else "",
     )
+
+
+def update(
+    invocation: Invocation,
+    name: str,
+    words: Sequence[str],
+    why: str | None,
+    *,
+    on_demand: bool,
+    task: str | None,
+    policy: Sequence[str],
+    description: str | None,
+    no_arguments: bool,
+    **options: str | None,
+) -> None:
+    """Change what was added, as far as it is said.
+
+    :param words: its rule, if it stands in words, and the arguments for ``run()``.
+    :param options: those of a rule.
+    """
+    now, zone = utc_now(), invocation.zone()
+    given = arguments_said(word for word in words if "=" in word)
+    trigger = rule_said((word for word in words if "=" not in word), now, zone, name, **options)
+    if (trigger is not None and on_demand) or (given and no_arguments):
+        raise ControlError("say a rule or --on-demand, and arguments or --no-arguments, not both.")
+    changes: dict[str, Any] = {} if trigger is None and not on_demand else {"trigger": trigger}
+    if task is not None:
+        changes["task"] = task
+    if policy:
+        changes["policy"] = policy_said(policy)
+    if description is not None:
+        changes["description"] = description
+    with controlling(invocation) as control:
+        if given or no_arguments:
+            template = control.template(task or control.find(name).task)
+            changes["arguments"] = json.loads(handed(template, given)) if given else {}
+        schedule = control.update(name, changes, now, why=why)
+        reading = Reading(control.store, invocation.state)
+    with_these = f" with {arguments_in_words(json.loads(schedule.arguments))}" if schedule.arguments != "{}" else ""
+    rule = schedule_in_words(schedule.trigger)
+    _say(f"{name} now runs {schedule.task}{with_these} {rule}{_next(schedule, reading, zone)}.")
 
 
 def remove(invocation: Invocation, name: str, why: str | None) -> None:
@@ -243,5 +289,5 @@ def _next(schedule: Schedule, reading: Reading, zone: ZoneInfo) -> str:
     if reading.site_hold:
         return "; but the whole site is held"
     if schedule.next_fire_time is None:
-        return "; it never fires again" if schedule.in_force else ""
+        return "; it never fires again" if schedule.in_force and not schedule.after else ""
     return f"; next {soon_in_words(schedule.next_fire_time, utc_now(), zone)}"

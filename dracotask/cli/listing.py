@@ -8,15 +8,21 @@ import sys
 import time
 
 from ..clock import utc_now
-from ..errors import StoreMissing
+from ..errors import StoreMissing, suggestion
+from ..filters import Filter, matters_of
 from .banners import banners
 from .output import print_json
-from .reading import read, schedule_as_json
-from .tables import task_lines, task_table, tasks_counted
+from .reading import Reading, read, schedule_as_json
+from .tables import counted, task_lines, task_table, tasks_counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Any
+
+    from ..model import Schedule
     from .invocation import Invocation
+    from .tables import Line
 
 
 #: Seconds between two drawings of ``list -w``.
@@ -38,6 +44,72 @@ LESSON = """\
 """
 
 
+#: What a list can be sorted by.
+SORTS = ("name", "next", "last")
+
+
+class Selection:
+    """Which schedules a list shows, and in which order.
+
+    :param sort: one of :data:`SORTS`; None for trouble first.
+    :raises ValueError: there is no such order, or state.
+    """
+
+    def __init__(
+        self, *, sort: str | None = None, reverse: bool = False, state: str | None = None, task: str | None = None,
+        text: str | None = None,
+    ) -> None:  # fmt: skip
+        if sort is not None and sort not in SORTS:
+            raise ValueError(f"--sort: {sort!r:.60} is none.{suggestion(sort[:60], list(SORTS))}")
+        try:
+            self.filter = Filter(state, task, text)
+        except ValueError as error:
+            raise ValueError(f"--state: {error}") from None
+        self.sort, self.reverse = sort, reverse
+        self.takes_all = state is task is None and not text
+
+    def of(self, reading: Reading, now: datetime) -> list[Schedule]:
+        """Return what is to be shown, sorted if that is wanted."""
+        running = {run.schedule for run in reading.running}
+        held = reading.site_hold is not None
+        found = [
+            schedule
+            for schedule in reading.schedules
+            if self.takes_all
+            or self.filter.takes(
+                schedule,
+                matters_of(
+                    schedule, now, last_run=reading.last_runs.get(schedule.name),
+                    is_running=schedule.name in running, site_held=held,
+                ),
+            )
+        ]  # fmt: skip
+        return found if self.sort is None else self.sorted(found, reading)
+
+    def sorted(self, schedules: list[Schedule], reading: Reading) -> list[Schedule]:
+        """Return schedules in the order that is wanted; what has no such moment comes last either way."""
+        keys = {schedule.name: self._key(schedule, reading) for schedule in schedules}
+        with_key = [schedule for schedule in schedules if keys[schedule.name] is not None]
+        without = [schedule for schedule in schedules if keys[schedule.name] is None]
+        return [*sorted(with_key, key=lambda schedule: keys[schedule.name], reverse=self.reverse), *without]
+
+    def _key(self, schedule: Schedule, reading: Reading) -> Any:
+        match self.sort:
+            case "next":
+                return None if schedule.held_at or schedule.vanished_at else schedule.next_fire_time
+            case "last":
+                run = reading.last_runs.get(schedule.name)
+                return run and (run.started_at or run.queued_at)
+        return schedule.name.casefold()
+
+    def arranged(self, lines: list[Line], schedules: list[Schedule]) -> list[Line]:
+        """Return the lines of a list in the order that is wanted."""
+        if self.sort is None:
+            return lines[::-1] if self.reverse else lines
+        place = {schedule.name: number for number, schedule in enumerate(schedules)}
+        return sorted(lines, key=lambda line: place[line.schedule.name])
+
+
 def print_list(invocation: Invocation) -> None:
     print("\n".join(list_lines(invocation)))
 
@@ -47,7 +119,12 @@ def print_list_as_json(invocation: Invocation) -> None:
         reading = read(invocation)
     except StoreMissing:
         return print_json([])
-    print_json([schedule_as_json(each, reading.last_runs.get(each.name)) for each in reading.schedules])
+    last_runs, queued = reading.last_runs, reading.queued
+    selection = invocation.selection or Selection()
+    schedules = selection.of(reading, utc_now())
+    if selection.reverse and selection.sort is None:
+        schedules.reverse()
+    print_json([schedule_as_json(each, last_runs.get(each.name), queued.get(each.name)) for each in schedules])
 
 
 def watch_list(invocation: Invocation) -> None:
@@ -84,14 +161,23 @@ def list_lines(invocation: Invocation) -> list[str]:
         above.append("")
     if not reading.schedules:
         return above + (_teach(invocation) if reading.was_loaded else _untouched(invocation))
-    late_after = invocation.config.late_after
+    late_after, selection = invocation.config.late_after, invocation.selection or Selection()
+    schedules = selection.of(reading, now)
+    if not schedules:
+        return [*above, f"None of {tasks_in_all(reading.schedules)} is such a one."]
     lines = task_lines(
-        reading.schedules, reading.last_runs, reading.queued, now=now, zone=zone, late_after=late_after,
+        schedules, reading.last_runs, reading.queued, now=now, zone=zone, late_after=late_after,
         site_held=reading.site_hold is not None,
     )  # fmt: skip
+    lines = selection.arranged(lines, schedules)
     details = f"Details: {invocation.command('show', lines[0].schedule.name)}"
     footer = f"{tasks_counted(lines, zone.key)}   {details}"
     return [*above, *task_table(lines, paper), paper.paint(footer, "dim")]
+
+
+def tasks_in_all(schedules: list[Schedule]) -> str:
+    """Return how many there are, in words."""
+    return counted(len(schedules), "schedule")
 
 
 def _untouched(invocation: Invocation) -> list[str]:

@@ -10,12 +10,16 @@ from datetime import datetime, timedelta
 
 from ..clock import moment_of, parse_duration
 from ..errors import BadTrigger, ControlError
-from ..rules import rule_of
-from ..triggers import Trigger, parse_trigger
+from ..previews import trigger_said
+from ..rules import KINDS, rule_of
+from ..triggers import Trigger
+from ..triggers.clocks import find_zone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import tzinfo
+    from typing import Any
     from zoneinfo import ZoneInfo
 
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?", re.ASCII)
@@ -30,13 +34,15 @@ def until_said(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     """
     if "-" in text[1:] or ":" in text:
         return at_said(text, now, zone, option="--until")
+    if text.strip().isdecimal():  # 20270131 is a day to whoever writes it, and a number of seconds to us
+        raise ControlError(f"--until: {text!r:.60} has no unit: write 90s, 2h or 3d. For a moment {_REMEDY}.")
     try:
         return moment_of(text, now)
     except ValueError as error:
         raise ControlError(f"--until: {error} For a moment {_REMEDY}.") from None
 
 
-def at_said(text: str, now: datetime, zone: ZoneInfo, *, option: str = "--at") -> datetime:
+def at_said(text: str, now: datetime, zone: tzinfo, *, option: str = "--at") -> datetime:
     """Return the moment that a text says; a time of day is the next one that the site's clock will show.
 
     :raises ControlError: it is no moment.
@@ -66,48 +72,70 @@ def seconds_said(text: str | None, option: str) -> float | None:
         raise ControlError(f"{option}: {error}") from None
 
 
-def rule_said(
-    words: Iterable[str],
-    now: datetime,
-    zone: ZoneInfo,
-    *,
-    cron: str | None = None,
-    every: str | None = None,
-    at: str | None = None,
-) -> Trigger | None:
-    """Return the Trigger that is said, in words or by an option; None when nothing is.
+def rule_said(words: Iterable[str], now: datetime, zone: ZoneInfo, name: str, **options: str | None) -> Trigger | None:
+    """Return the Trigger that is said, in words or by options; None when nothing is.
 
     :param words: the text of a Trigger; a cron line may go without its zone.
+    :param name: of the Schedule that it is for.
+    :param options: those of :func:`~.commands.rule_options`; None for each that was not given.
     :raises BadTrigger, ControlError: it makes no sense, or is said in two ways.
     """
-    text = " ".join(words)
-    if sum(map(bool, (text, cron is not None, every is not None, at is not None))) > 1:
-        raise ControlError("one rule at a time: say it in words, or with --cron, --every or --at.")
-    kind, _, rest = text.strip().partition(" ")
-    if cron is None and kind == "cron" and len(rest.split()) == 5:
-        cron = rest
-    if at is None and kind == "at":
-        at = rest
-    if cron is None and kind == "cron" and len(rest.split()) != 6:
+    said: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    text = " ".join(words).strip()
+    kinds = [kind for kind in KINDS if kind in said]
+    if len(kinds) + bool(text) > 1:
+        raise ControlError("one rule at a time: say it in words, or with --cron, --every, --at, --calendar or --after.")
+    if text:
+        said |= _in_words(text, zone.key)
+    elif said and not kinds:
+        remedy = "say it in words, or with --cron, --every, --at, --calendar or --after"
+        raise ControlError(f"--{min(said)} goes with a rule: {remedy}.")
+    if not said:
+        return None
+    try:
+        return rule_of(**_with_moments(said, now, zone)).lasting()(zone.key, name, now)
+    except TypeError as error:  # which options go together
+        raise ControlError(str(error)) from None
+
+
+def _in_words(text: str, zone: str) -> dict[str, Any]:
+    """Return what a text says, as an argument of ``schedule()``."""
+    kind, _, rest = text.partition(" ")
+    if kind == "at":
+        return {"at": rest}
+    if kind == "cron" and len(rest.split()) == 5:
+        return {"cron": rest}
+    try:
+        return {"trigger": trigger_said(text, zone)}
+    except BadTrigger:
+        if kind != "cron" or len(rest.split()) in (1, 5, 6, 7):
+            raise
         remedy = "quote the line, 'cron 0 4 * * *', for its stars are the shell's too"
-        raise BadTrigger(f"{text!r:.60} is no rule: {remedy}.")
-    if cron is not None:
-        in_zone = rule_of(cron=cron)
-        return in_zone(zone.key) if callable(in_zone) else in_zone
-    if at is not None:
-        return _trigger(at=at_said(at, now, zone))
-    if every is not None:
-        return _trigger(every=every)
-    return parse_trigger(text) if text else None
+        raise BadTrigger(f"{text!r:.60} is no rule: {remedy}.") from None
 
 
-def _trigger(**rule: object) -> Trigger:
-    found = rule_of(**rule)
-    assert isinstance(found, Trigger)
-    return found
+def _with_moments(said: dict[str, Any], now: datetime, zone: ZoneInfo) -> dict[str, Any]:
+    """Return what is said with its moments on the rule's own clock, or the site's; those of a calendar are dates."""
+    clock = find_zone(said["timezone"]) if "timezone" in said else zone
+    names = ("at",) if "calendar" in said else ("at", "start", "end")
+    moments = {name: at_said(said[name], now, clock, option=f"--{name}") for name in names if name in said}
+    if moments and not {"cron", "between", "exclude"} & said.keys():
+        said.pop("timezone", None)  # it has said all that it has to say
+    return {**said, **moments}
 
 
-def arguments_said(words: Iterable[str]) -> dict[str, str]:
+def policy_said(words: Iterable[str]) -> dict[str, str]:
+    """Return what is said by ``--policy KEY=VALUE``; nothing for ``none``.
+
+    :raises ControlError: a word is none, or a key comes twice.
+    """
+    listed = list(words)
+    return {} if listed == ["none"] else arguments_said(listed, what="policy", example="grace=5m")
+
+
+def arguments_said(
+    words: Iterable[str], *, what: str = "argument for run()", example: str = "KEY=VALUE"
+) -> dict[str, str]:
     """Return the words ``KEY=VALUE`` as a dictionary.
 
     :raises ControlError: a word is none, or a key comes twice.
@@ -116,7 +144,7 @@ def arguments_said(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         key, is_one, value = word.partition("=")
         if not is_one or not key:
-            raise ControlError(f"{word!r:.60} is no argument for run(): write KEY=VALUE.")
+            raise ControlError(f"{word!r:.60} is no {what}: write {example}.")
         if key in found:
             raise ControlError(f"{key!r:.60} is said twice.")
         found[key] = value
