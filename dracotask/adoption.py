@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from .clock import from_text, is_within, timedelta, to_text
 from .model import Schedule
+from .planning import overlaid
 from .run.supervisor import FILES_NOTE, PROBLEM_NOTE
-from .tick import Tick
+from .stores.base import LISTENERS_NOTE
+from .tick import Tick, following
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+    from typing import Any
 
     from .model import Declaration
     from .run.load import Loaded
@@ -20,10 +23,16 @@ if TYPE_CHECKING:
 #: A name or file that is gone counts only after so long: editors and git take a file away for an instant.
 GONE_PATIENCE = timedelta(seconds=2)
 
+#: Of the text of a rule the log shows so many letters.
+LONGEST_RULE = 200
+
 #: The note that holds what the site owner should know of the time zone.
 WARNING_NOTE = "warning"
 
 _GONE_NOTE = "gone_since"
+
+#: Who holds a Schedule that starts held.
+HOLDER = "the task file"
 
 
 class Adoption:
@@ -51,9 +60,12 @@ class Adoption:
                 self.store.put_note(_GONE_NOTE, None)
                 return
             self.store.put_note(WARNING_NOTE, loaded.warning)
+            self._hear(loaded.listeners)
             changes = [change for declared in loaded.declared if (change := self._declare(declared, now))]
             changes += self._drop({declared.name for declared in loaded.declared}, now)
             changes += self._follow(now)
+            if changes:
+                self._warn_of_followers(loaded.declared)
         if changes or known_problem:
             news = ", ".join(changes) or ("mended, nothing else new" if loaded.has_file else "it is gone")
             self.state.log(f"Loaded {self.state.task_file}: {news}.")
@@ -63,24 +75,57 @@ class Adoption:
         present = self.store.schedule(declared.name)
         if present is None:
             self.store.put_schedule(self._first_sight(declared, now))
-            return f"+ {declared.name} ({declared.trigger or 'on demand'})"
+            self._tell("ScheduleAdded", declared.name, now)
+            return f"+ {declared.name} ({_in_short(declared.trigger)})"
         if not present.declared:
             present = self._take_name(self.tick.settled(present, now))
         if present.trigger != declared.trigger or present.vanished_at:
-            return self._redeclare(present, declared, now)
+            renewed = self._listed_anew(present, declared, now)
+            if renewed is None:
+                return self._redeclare(present, declared, now)
+            self._put_if_changed(present, renewed)
+            return None
         self._put_if_changed(present, _with(present, declared))
         return None
 
     def _first_sight(self, declared: Declaration, now: datetime) -> Schedule:
         upcoming = self.tick.first_fire_time(declared.trigger, now, None)
         blank = Schedule(name=declared.name, task=declared.name, declared=True, arguments="{}", rev=0)
+        if declared.start_held:
+            blank = blank.but(held_at=now, held_by=HOLDER, held_why="start_held")
         return _with(blank, declared).but(watermark=now, next_fire_time=upcoming)
 
     def _take_name(self, dynamic: Schedule) -> Schedule:
         """Let the Task of a file have the name that a dynamic Schedule had; a hold stays, for it is the name's."""
         self.state.log(f"{dynamic.name} was added for task {dynamic.task}; now a task of that name takes its place.")
-        self.store.put_schedule(dynamic.but(declared=True, task=dynamic.name, arguments="{}"))
+        own = dynamic.but(declared=True, task=dynamic.name, arguments="{}", own_policy=None)
+        self.store.put_schedule(own)
         return self.store.schedule(dynamic.name) or dynamic
+
+    def _listed_anew(self, present: Schedule, declared: Declaration, now: datetime) -> Schedule | None:
+        """Return a Schedule whose rule is the same, and its fire times listed anew; None when it is another rule.
+
+        What is due by the old list stays so, and so does an operator's rule.
+        """
+        if present.vanished_at or present.trigger is None or declared.trigger is None:
+            return None
+        from .triggers.listed import carried_on
+
+        upcoming = present.next_fire_time
+        text = carried_on(present.trigger, declared.trigger, upcoming or now, now)
+        if text is None:
+            return None
+        if present.override is None and (upcoming is None or upcoming > now):
+            upcoming = self.tick.next_or_put_off(text, now, present.watermark)
+        return _with(present, declared.but(trigger=text)).but(next_fire_time=upcoming)
+
+    def list_again_at(self, loaded: Loaded, now: datetime) -> datetime | None:
+        """Return when a class that has listed its fire times is to be asked again; None when none has."""
+        from .triggers.listed import is_listed, relist_at
+
+        texts = [declared.trigger for declared in loaded.declared if is_listed(declared.trigger)]
+        moments = [relist_at(self.tick.trigger(text), now) for text in texts if text]
+        return min((moment for moment in moments if moment), default=None)
 
     def _redeclare(self, present: Schedule, declared: Declaration, now: datetime) -> str:
         """Take over a changed trigger, or a name that came back, once the old one's due times are settled."""
@@ -91,9 +136,10 @@ class Adoption:
         if wanted.in_force != present.in_force or present.vanished_at:
             upcoming = self.tick.next_or_put_off(wanted.in_force, now, present.watermark)
             wanted = wanted.but(next_fire_time=upcoming, skip_until=None, skip_why=None)
-        self._put_if_changed(present, wanted)
+        self._put_if_changed(present, following(wanted))
+        self._tell("ScheduleAdded" if present.vanished_at else "ScheduleRescheduled", declared.name, now)
         sign = "+ back:" if present.vanished_at else "~"
-        return f"{sign} {declared.name} ({declared.trigger or 'on demand'})"
+        return f"{sign} {declared.name} ({_in_short(declared.trigger)})"
 
     def _follow(self, now: datetime) -> list[str]:
         """Let dynamic Schedules share the lot of their Task: its policy, its absence and its return."""
@@ -111,9 +157,48 @@ class Adoption:
                 changes.append(f"+ back: {schedule.name}")
             elif task.vanished_at and not schedule.vanished_at:
                 changes.append(f"- {schedule.name}")
-            facts = {name: getattr(task, name) for name in ("policy", "parameters", "vanished_at")}
+            facts: dict[str, Any] = {name: getattr(task, name) for name in ("parameters", "vanished_at")}
+            facts["policy"] = overlaid(task.policy, schedule.own_policy)
+            was_there = not schedule.vanished_at
             self._put_if_changed(self.store.schedule(schedule.name) or schedule, schedule.but(**facts))
+            if was_there == bool(task.vanished_at):
+                self._tell("ScheduleRemoved" if was_there else "ScheduleAdded", schedule.name, now)
         return changes
+
+    # -- Listeners and followers -----------------------------------------------------------
+
+    def _hear(self, listeners: str) -> None:
+        """Put down who listens. What waits to be told to nobody is forgotten, and the first to come hears no past."""
+        before = self.store.note(LISTENERS_NOTE) or ""
+        if before == listeners:
+            return
+        self.store.put_note(LISTENERS_NOTE, listeners or None)
+        while not (before and listeners) and (waiting := self.store.events(1000)):
+            self.store.forget_events([row.number for row in waiting])
+
+    def _tell(self, kind: str, name: str, now: datetime) -> None:
+        if self.store.listeners() and (schedule := self.store.schedule(name)):
+            self.store.tell_of_schedule(kind, schedule, now, "the task file", trigger=schedule.in_force)
+
+    def _warn_of_followers(self, declared: list[Declaration]) -> None:
+        """Say which names come before another and are nobody's, for they may still be added; and what goes in a circle.
+
+        (Within the file that is refused; here it goes through what was added at run time.)
+        """
+        for task in declared:
+            schedule = self.store.schedule(task.name) if "after " in (task.trigger or "") else None
+            for name in (schedule.after if schedule and schedule.after else "").strip(",").split(","):
+                if name and self.store.schedule(name) is None:
+                    why = "and there is no task or schedule of that name yet"
+                    self.state.log(f"{task.name} comes after {name}, {why}.")
+            if schedule and schedule.after:
+                self._warn_of_circle(schedule)
+
+    def _warn_of_circle(self, schedule: Schedule) -> None:
+        from .triggers.after import circle, names_in_force
+
+        if way := circle(schedule.name, names_in_force(self.store.schedules())):
+            self.state.log(f"{' after '.join(way)}: they run after each other for ever. Reschedule or remove one.")
 
     def _drop(self, names: Iterable[str], now: datetime) -> list[str]:
         """Let the declared schedules that are in ``names`` no more vanish; return what changed."""
@@ -130,21 +215,31 @@ class Adoption:
         self.store.put_note(_GONE_NOTE, None)
         for schedule in gone:
             self.store.put_schedule(schedule.but(vanished_at=now))
+            self._tell("ScheduleRemoved", schedule.name, now)
         return [f"- {schedule.name}" for schedule in gone]
 
     def _put_if_changed(self, present: Schedule, wanted: Schedule) -> None:
         if wanted != present:
             self.store.put_schedule(wanted)
 
-    def next_look(self) -> datetime | None:
-        """Return the moment when something is due next, or None when nothing is."""
-        moments = [self.store.next_fire_time()]
+    def next_look(self, now: datetime | None = None) -> datetime | None:
+        """Return the moment when something is due next, or None when nothing is.
+
+        :param now: as in :meth:`~.stores.base.Store.next_fire_time`.
+        """
+        moments = [self.store.next_fire_time(now)]
         if gone_since := self.store.note(_GONE_NOTE):
             moments.append(from_text(gone_since) + GONE_PATIENCE)
         return min((moment for moment in moments if moment), default=None)
 
 
+def _in_short(trigger: str | None) -> str:
+    """Return a rule as the log says it; a list of dates can be long."""
+    if trigger is None:
+        return "on demand"
+    return trigger if len(trigger) <= LONGEST_RULE else f"{trigger[:LONGEST_RULE]}…"
+
+
 def _with(schedule: Schedule, declared: Declaration) -> Schedule:
-    facts = ("trigger", "parameters", "policy", "description", "source")
-    changed: Schedule = schedule.but(**{name: getattr(declared, name) for name in facts})
-    return changed
+    facts = {name: getattr(declared, name) for name in ("trigger", "parameters", "description", "source")}
+    return following(schedule.but(**facts, policy=overlaid(declared.policy, schedule.own_policy)))

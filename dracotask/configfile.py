@@ -104,6 +104,8 @@ def _checked(key: str, value: Any, place: str, known: Keys) -> str:
     if key not in known:
         raise ConfigError(f"{place}: unknown key.{suggestion(key, list(known))}")
     text = "true" if value is True else "false" if value is False else str(value)
+    if isinstance(value, list):
+        text = ", ".join(map(str, value))
     try:
         known[key][0](value)
         known[key][0](text)

@@ -11,15 +11,17 @@ import json
 
 from .arguments import refuse_misfit, written
 from .clock import from_text, rfc3339, to_text
-from .errors import ControlError, ScheduleNotFound
-from .model import ACTIVE, QUEUED, VERBS, Action, Policy, Schedule, new_run, new_run_id
+from .errors import ControlError, ScheduleNotFound, suggestion
+from .model import ACTIVE, ANY_NUMBER, QUEUED, VERBS, Action, Policy, Schedule, new_run, new_run_id, waits_for_retry
+from .planning import overlaid
 from .steering import LONGEST_WHY, printable
 from .stores.base import HOLD_NOTE
-from .tick import SiteHold, Tick, because
+from .tick import SiteHold, Tick, because, following
+from .triggers.after import circle, names_before, names_in_force
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from typing import Any
 
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
 #: A name is read by people, and stands in every table.
 LONGEST_NAME = 200
 
-#: So many Runs of one Schedule may be at work when each was wanted beside the others.
-ANY_NUMBER = 1000
+#: What of a dynamic Schedule can be changed.
+CHANGEABLE = ("task", "trigger", "arguments", "policy", "description")
+
+#: Under which name a Schedule keeps what is said of it under another.
+_KEPT_AS = {"policy": "own_policy"}
 
 
 class Control:
@@ -40,6 +45,9 @@ class Control:
     :param by: who uses them, in words: "anna", "the console", "the task itself".
     :param log: is told what the site owner should know.
     """
+
+    #: Whether somebody asks the classes again that have listed their fire times.
+    lists_anew = False
 
     def __init__(self, store: Store, *, by: str, log: Callable[[str], None]) -> None:
         self.store, self.by = store, printable(by)[:LONGEST_NAME]
@@ -80,7 +88,7 @@ class Control:
             schedule = self.tick.present(schedule, now)
             if schedule.held_at:
                 schedule = self.tick.end_hold(schedule, now)
-            return self._put(schedule.but(skip_until=None, skip_why=None), now, "resume", why)
+            return self._put(schedule.but(skip_until=None, skip_why=None, failures=None), now, "resume", why)
 
     def hold_site(self, now: datetime, *, why: str | None = None) -> None:
         """Let nothing of the whole site be claimed or begun from now on, whatever is added meanwhile.
@@ -122,7 +130,10 @@ class Control:
             upcoming = self.next_after_skips(schedule, now)
             if upcoming is None:
                 raise ControlError(f"{schedule.name} has no fire time to come that could be skipped.")
-            wanted = schedule.but(skip_until=upcoming, skip_why=f"skipped by {self.by}{because(_checked_why(why))}")
+            said = f"skipped by {self.by}{because(_checked_why(why))}"
+            if schedule.skip_until and schedule.skip_until > now:
+                said = _joined(schedule.skip_why, said)
+            wanted = schedule.but(skip_until=upcoming, skip_why=said)
             return self._put(wanted, now, "skip_next", why, fire_time=to_text(upcoming))
 
     def next_after_skips(self, schedule: Schedule, now: datetime) -> datetime | None:
@@ -154,7 +165,7 @@ class Control:
             if trigger is None and not schedule.declared:
                 raise ControlError(f"{name} was added at run time, and stands in no file whose rule could count again.")
             if trigger is not None:
-                _check_fires(trigger, now)
+                self._check_rule(trigger, now)
             settled = self.tick.settled(schedule, now)
             text = None if trigger is None else str(trigger)
             changed = settled.but(**{"override" if schedule.declared else "trigger": text, "skip_until": None})
@@ -172,6 +183,8 @@ class Control:
         *,
         arguments: Mapping[str, Any] | None = None,
         replace: bool = False,
+        held: bool = False,
+        policy: Mapping[str, Any] | None = None,
         why: str | None = None,
     ) -> Schedule:
         """Add a dynamic Schedule: a Task under a name of its own. It outlives reloads and restarts.
@@ -181,13 +194,15 @@ class Control:
         :param arguments: what ``run()`` is handed by name; JSON has to know all of it.
         :param replace: whether a dynamic Schedule of that name may be there already; it is replaced then, and a
             Run of it that is at work goes on. A hold stays, for it belongs to the name.
+        :param held: hold it from the start, until somebody resumes.
+        :param policy: what is another than in the policy of the Task, by the keys of dracotask.toml.
         :raises ScheduleNotFound: there is no such Task.
         :raises ControlError: the name is taken or no name; the arguments do not fit; the trigger never fires.
         """
         _check_name(name)
-        text_of_arguments = written(arguments or {})
+        text_of_arguments, own = written(arguments or {}), own_policy(policy)
         if trigger is not None:
-            _check_fires(trigger, now)
+            self._check_rule(trigger, now)
         with self.store.transaction():
             template = self.template(task)
             refuse_misfit(task, template.parameters, arguments or {})
@@ -197,11 +212,64 @@ class Control:
             settled = blank if present is None else self.tick.settled(present, now)
             added = settled.but(
                 task=task, trigger=text, override=None, arguments=text_of_arguments, parameters=template.parameters,
-                policy=template.policy, description=template.description, source=template.source, vanished_at=None,
-                skip_until=None, skip_why=None, demand=None,
+                policy=overlaid(template.policy, own), own_policy=own, description=template.description,
+                source=template.source, vanished_at=None,
+                skip_until=None, skip_why=None, demand=None, failures=None,
                 next_fire_time=self.tick.first_fire_time(text, now, settled.watermark),
             )  # fmt: skip
-            return self._put(added, now, "add", why, task=task, trigger=text, arguments=text_of_arguments)
+            stored = self._put(added, now, "add", why, task=task, trigger=text, arguments=text_of_arguments, policy=own)
+            return self.hold(name, now, why=why) if held else stored
+
+    def update(self, name: str, changes: Mapping[str, Any], now: datetime, *, why: str | None = None) -> Schedule:
+        """Change a dynamic Schedule in anything but its name: all that is said, or nothing.
+
+        What its old rule owes is claimed first, if it gets another. What is at work or queued stays as it is.
+
+        :param changes: by attribute (:data:`CHANGEABLE`): ``task``, the name of a Task; ``trigger``, a Trigger, or
+            None for on demand only; ``arguments`` and ``policy``, in place of those there were; ``description``.
+        :raises ScheduleNotFound: there is no such Schedule, or no such Task.
+        :raises ControlError: it is a Task's own; there is no such attribute; one of the values does not do.
+        """
+        refuse_unknown(changes)
+        with self.store.transaction():
+            schedule = self.find(name)
+            if schedule.declared:
+                raise ControlError(
+                    f"{name} stands in the task file: give it another rule with reschedule, or change the file."
+                )
+            changed = self._changed(schedule, changes)
+            trigger = changes.get("trigger")
+            if trigger is not None:
+                self._check_rule(trigger, now)
+            if "trigger" in changes or changed["vanished_at"] != schedule.vanished_at:
+                text = schedule.trigger if "trigger" not in changes else None if trigger is None else str(trigger)
+                settled = self.tick.settled(schedule, now)
+                upcoming = self.tick.first_fire_time(text, now, settled.watermark)
+                new_rule = dict(trigger=text, next_fire_time=upcoming, skip_until=None, skip_why=None)
+                schedule, changed = settled, {**changed, **new_rule}
+            # (What there is none of any more is said too, or nobody could tell what was changed.)
+            said = {key: changed.get(_KEPT_AS.get(key, key)) or "" for key in changes}
+            return self._put(schedule.but(**changed), now, "update", why, **said)
+
+    def _changed(self, schedule: Schedule, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what becomes of a Schedule but for its rule, all of it checked.
+
+        :raises ScheduleNotFound, ControlError: it cannot be.
+        """
+        task = changes.get("task", schedule.task)
+        arguments = changes.get("arguments", json.loads(schedule.arguments))
+        template = self.template(task)
+        text_of_arguments = written(arguments or {})
+        refuse_misfit(task, template.parameters, arguments or {})
+        changed = {"task": task, "arguments": text_of_arguments, "parameters": template.parameters}
+        changed["vanished_at"] = None
+        changed["own_policy"] = own = own_policy(changes["policy"]) if "policy" in changes else schedule.own_policy
+        changed["policy"] = overlaid(template.policy, own)
+        if task != schedule.task:
+            changed |= {"source": template.source, "description": template.description}
+        if "description" in changes:
+            changed["description"] = checked_description(changes["description"])
+        return changed
 
     def remove(self, name: str, now: datetime, *, why: str | None = None) -> Schedule:
         """Remove a dynamic Schedule. What of it is queued is skipped; what is at work goes on.
@@ -220,8 +288,16 @@ class Control:
                     self.store.skip(run, f"{name} was removed by {self.by}", now)
             present = self.find(name)
             self.store.remove_schedule(present)
-            self._record(name, present.rev + 1, now, "remove", _checked_why(why), {})
+            self._record(name, present.rev + 1, now, "remove", _checked_why(why), {"task": present.task})
             return present
+
+    def remove_all(self, now: datetime, *, why: str | None = None) -> list[Schedule]:
+        """Remove every dynamic Schedule, as :meth:`remove` does; return them as they were."""
+        with self.store.transaction():
+            names = [schedule.name for schedule in self.store.schedules() if not schedule.declared]
+            removed = [self.remove(name, now, why=why) for name in names]
+            self._record("", 0, now, "remove_all", _checked_why(why), {})
+            return removed
 
     # -- Runs ----------------------------------------------------------------------------------
 
@@ -271,7 +347,7 @@ class Control:
         with self.store.transaction():
             schedule = self._runnable(name)
             refuse_misfit(name, schedule.parameters, json.loads(schedule.arguments))
-            waiting = next((run for run in self.store.active(name) if _answers(run, schedule)), None)
+            waiting = next((run for run in self.store.active(name) if _answers(run, schedule, now)), None)
             if waiting:  # begun later than this, it will do
                 return waiting
             run = self.store.demand(name, new_run(schedule, now, origin, by=self.by))
@@ -337,8 +413,10 @@ class Control:
     def find(self, name: str) -> Schedule:
         """Return the Schedule of that name, vanished or not.
 
-        :raises ScheduleNotFound: there is none; with the likeliest name.
+        :raises ScheduleNotFound: there is none; with the likeliest name. TypeError: it is no text.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r:.80} is no name of a schedule: give a text, such as the name of the task.")
         schedule = self.store.schedule(name)
         if schedule is None:
             raise ScheduleNotFound(name, [schedule.name for schedule in self.store.schedules()])
@@ -367,6 +445,17 @@ class Control:
             raise ControlError(f"{name} is there already, of task {present.task}: remove it, or replace it.")
         return present
 
+    def _check_rule(self, trigger: Trigger, now: datetime) -> None:
+        """Refuse a rule that never fires again, or that cannot be kept up here."""
+        from .triggers.listed import is_listed
+
+        if not self.lists_anew and is_listed(str(trigger)):
+            raise ControlError(
+                "a list of fire times is made by the class itself, and goes with the task file: call"
+                " schedule(trigger=…) there."
+            )
+        _check_fires(trigger, now)
+
     # -- Acting ------------------------------------------------------------------------------------
 
     def _settled_unless_held(self, schedule: Schedule, now: datetime) -> Schedule:
@@ -377,12 +466,21 @@ class Control:
 
     def _put(self, schedule: Schedule, now: datetime, verb: str, why: str | None, **details: object) -> Schedule:
         """Write a Schedule with the row of its verb; return it as it is now stored."""
+        schedule = following(schedule)
+        if schedule.after is not None and verb in ("add", "update", "reschedule"):
+            self._refuse_circle(schedule)
         if not self.store.put_schedule(schedule):
             raise ControlError(f"{schedule.name} is being changed by somebody else: try again.")
         written = self.find(schedule.name)
         said = {key: value for key, value in details.items() if value is not None}
         self._record(schedule.name, written.rev, now, verb, _checked_why(why), said)
         return written
+
+    def _refuse_circle(self, schedule: Schedule) -> None:
+        """Refuse a rule with which Schedules would run after each other for ever."""
+        others = [each for each in self.store.schedules() if each.name != schedule.name]
+        if way := circle(schedule.name, names_in_force([*others, schedule])):
+            raise ControlError(f"{' after '.join(way)}: they would run after each other for ever.")
 
     def _record(
         self, name: str, rev: int, now: datetime, verb: str, why: str | None, details: dict[str, Any]
@@ -393,6 +491,50 @@ class Control:
         self.store.add_action(action)
 
 
+def refuse_unknown(changes: Mapping[str, Any], known: Sequence[str] = CHANGEABLE) -> None:
+    """Refuse to change what is no attribute that could be changed, or nothing at all.
+
+    :param known: the attributes, and other words for them.
+    :raises ControlError: with the likeliest attribute.
+    """
+    if not changes:
+        raise ControlError(f"say what is to change: {', '.join(CHANGEABLE)}.")
+    for key in changes:
+        if key == "name":
+            raise ControlError("a schedule keeps its name, which its history knows: remove it and add another.")
+        if key not in known:
+            raise ControlError(f"a schedule has no {key!r:.60} that could be changed.{suggestion(key, [*known])}")
+
+
+def checked_description(text: object) -> str:
+    """Return a description as it is kept: on one line.
+
+    :raises ControlError: it is no text, or too long.
+    """
+    if not isinstance(text, str):
+        raise ControlError(f"description={text!r:.60} is a {type(text).__name__}, and no text.")
+    if len(text) > LONGEST_WHY:
+        raise ControlError(f"a description of {len(text)} letters is too long: {LONGEST_WHY} are the most.")
+    return printable(text)
+
+
+def own_policy(said: Mapping[str, Any] | None) -> str | None:
+    """Return what is said of a Schedule's own policy as it is kept; None for nothing.
+
+    :raises ControlError: there is no such policy, or it makes no sense, with what would.
+    """
+    if said is not None and not hasattr(said, "items"):
+        raise ControlError(f"policy={said!r:.60} is none: write policy={{'grace': '5m'}}.")
+    if not said:
+        return None
+    from .keys import read_policy
+
+    try:
+        return json.dumps(read_policy(said))
+    except ValueError as error:
+        raise ControlError(str(error)) from None
+
+
 def _check_until(until: datetime | None, now: datetime) -> None:
     if until is not None and until <= now:
         moment = rfc3339(until.replace(microsecond=0))
@@ -400,7 +542,7 @@ def _check_until(until: datetime | None, now: datetime) -> None:
 
 
 def _check_fires(trigger: Trigger, now: datetime) -> None:
-    if trigger.next_after(now) is None:
+    if trigger.next_after(now) is None and not names_before(trigger):
         raise ControlError(f"'{str(trigger)[:200]}' never fires again: its last moment is past.")
 
 
@@ -417,12 +559,25 @@ def _checked_why(why: str | None) -> str | None:
     """Return a reason as it goes on record: on one line and not too long; None when none is given."""
     if not why:
         return None
+    if not isinstance(why, str):
+        raise TypeError(f"why={why!r:.60} is a {type(why).__name__}, and no text.")
     words = printable(why)
     if len(words) > LONGEST_WHY:
         raise ControlError(f"a reason of {len(words)} letters is too long: {LONGEST_WHY} are the most.")
     return words or None
 
 
-def _answers(run: Run, schedule: Schedule) -> bool:
+def _joined(before: str | None, said: str) -> str:
+    """Return why several fire times are skipped: each reason once, and the last alone when they are too long."""
+    if before is None:
+        return said
+    if any(reason == said or reason.startswith(f"{said}:") for reason in before.split("; ")):
+        return before
+    joined = f"{before}; {said}"
+    return joined if len(joined) <= LONGEST_WHY else said
+
+
+def _answers(run: Run, schedule: Schedule, now: datetime) -> bool:
     """Tell whether a Run that is still to begin is just what a demand for the Schedule would bring."""
-    return run.state == QUEUED and (run.arguments, run.policy) == (schedule.arguments, schedule.policy)
+    is_next = run.state == QUEUED and not waits_for_retry(run, now)
+    return is_next and (run.arguments, run.policy) == (schedule.arguments, schedule.policy)

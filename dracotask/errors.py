@@ -6,6 +6,10 @@ either.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+
 
 class DracotaskError(Exception):
     """Raised when dracotask cannot do what it was asked; the root of all its errors."""
@@ -17,6 +21,10 @@ class DracotaskError(Exception):
 
 class BadTrigger(DracotaskError, ValueError):
     """Raised when a rule of time cannot be read, is out of bounds or can never fire."""
+
+
+class BadListener(DracotaskError, ValueError):
+    """Raised when what is to be told of events, or the kinds of events it is to be told of, make no sense."""
 
 
 class DocrootNotFound(DracotaskError, LookupError):
@@ -90,6 +98,21 @@ class Skip(Exception):
     """Raise this in ``run()`` when there was nothing to do: the Run succeeds, with the reason in grey."""
 
 
+class Retry(Exception):
+    """Raise this in ``run()`` to be tried again: what the task needs is not there yet.
+
+    :param why: a few words for the record.
+    :param after: how long from now: "10m", a number of seconds or a timedelta; None for as the policy says.
+    :raises ValueError: ``after`` is no length of time.
+    """
+
+    def __init__(self, why: str = "", *, after: str | float | timedelta | None = None) -> None:
+        from .clock import parse_duration
+
+        super().__init__(*[why] if why else [])
+        self.after = None if after is None else parse_duration(after).total_seconds()
+
+
 class Interrupted(BaseException):
     """The root of what ends a body from outside; no ``except Exception`` of a task swallows it."""
 
@@ -100,6 +123,14 @@ class Stopped(Interrupted):
 
 class TimedOut(Interrupted):
     """Raised in the main thread of a body when its time limit is over: the moment to tidy up."""
+
+
+def lineage(error: BaseException) -> list[str]:
+    """Return the names by which ``retry_on`` may know an exception: those of its class and of all above it, each
+    alone and with its module.
+    """
+    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, BaseException)]
+    return [name for kind in kinds for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")]
 
 
 def suggestion(name: str, known: list[str]) -> str:

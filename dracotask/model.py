@@ -12,6 +12,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from typing import Any, Self
 
@@ -34,9 +35,9 @@ NEVER_STARTED = (SKIPPED, MISSED)
 
 #: The words after DOCROOT that are commands, or kept for commands to come. No Task may be named like one.
 VERBS = (
-    "add", "check", "console", "demand", "drain", "due", "hold", "init", "list", "load", "log",
+    "add", "check", "console", "demand", "drain", "due", "export", "hold", "import", "init", "list", "load", "log",
     "metrics", "preview", "remove", "reschedule", "resume", "run", "runs", "serve", "show",
-    "simulate", "skip-next", "stop",
+    "simulate", "skip-next", "stop", "update",
 )  # fmt: skip
 
 
@@ -121,11 +122,27 @@ class Policy(Value):
     :param max_instances: how many Runs of one Schedule may be at work at once.
     :param keep_runs: how many ended Runs of a Task are kept.
     :param keep_days: days an ended Run is kept.
+    :param coalesce: which of several fire times that came due together become Runs: ``latest``, ``earliest`` or
+        ``all``, but not more than ``catch_up``.
+    :param catch_up: how many Runs, the latest, make up at most for what fell due together.
+    :param grace: seconds a Run may begin late; what is later is missed. None for however late.
+    :param overlap: what becomes of a fire time while ``max_instances`` Runs are active: ``skip``, ``queue`` or
+        ``allow``.
+    :param priority: of what waits, the highest begins first.
+    :param retries: how many further attempts a Run has that failed or took too long.
+    :param retry_delay: seconds between the end of an attempt and the first retry.
+    :param retry_backoff: by what the delay is multiplied with each further one; 1 for always the same.
+    :param retry_max_delay: seconds that the delay never exceeds.
+    :param retry_jitter: the share of the delay that chance may take off, 0 to 1.
+    :param retry_on: names of exceptions, between commas, that are worth a retry; None for any failure.
+    :param on_lost: what becomes of a Run whose process died: ``record`` or ``retry``.
+    :param pause_after: after how many failures in a row the Schedule is held; None for never.
     """
 
     __slots__ = (
         "time_limit", "stop_grace", "max_output", "memory_limit", "nice", "exclusive", "max_instances",
-        "keep_runs", "keep_days",
+        "keep_runs", "keep_days", "coalesce", "catch_up", "grace", "overlap", "priority", "retries", "retry_delay",
+        "retry_backoff", "retry_max_delay", "retry_jitter", "retry_on", "on_lost", "pause_after",
     )  # fmt: skip
 
     time_limit: float | None
@@ -137,6 +154,24 @@ class Policy(Value):
     max_instances: int
     keep_runs: int
     keep_days: float
+    coalesce: str
+    catch_up: int
+    grace: float | None
+    overlap: str
+    priority: int
+    retries: int
+    retry_delay: float
+    retry_backoff: float
+    retry_max_delay: float
+    retry_jitter: float
+    retry_on: str | None
+    on_lost: str
+    pause_after: int | None
+
+    @property
+    def most_at_work(self) -> int:
+        """How many Runs of one Schedule may be at work at once, as far as their own rules go."""
+        return ANY_NUMBER if self.overlap == "allow" else self.max_instances
 
     def to_text(self) -> str:
         """Return the text that a store keeps: ``time_limit=86400.0 stop_grace=10.0 …``."""
@@ -156,7 +191,7 @@ class Policy(Value):
         values: dict[str, Any] = dict(DEFAULT_POLICY)
         for pair in text.split():
             name, _, value = pair.partition("=")
-            if name == "exclusive":
+            if name in _WORDS:
                 values[name] = None if value == "None" else value
             elif name in values:
                 # A small float is written with an exponent and no point.
@@ -164,6 +199,12 @@ class Policy(Value):
                 values[name] = None if value == "None" else int(value) if is_whole else float(value)
         return cls(**values)
 
+
+#: So many Runs of one Schedule may be at work where each may begin beside the others.
+ANY_NUMBER = 1000
+
+#: The parts of a policy that are words and no numbers.
+_WORDS = ("exclusive", "coalesce", "overlap", "retry_on", "on_lost")
 
 #: The policies that were read, by their text: they are few, and each Run is asked for its own several times.
 _policies: dict[str, Policy] = {}
@@ -180,6 +221,19 @@ DEFAULT_POLICY: dict[str, Any] = {
     "max_instances": 1,
     "keep_runs": 100,
     "keep_days": 90.0,
+    "coalesce": "latest",
+    "catch_up": 10,
+    "grace": None,  # Late rather than never.
+    "overlap": "skip",
+    "priority": 0,
+    "retries": 0,
+    "retry_delay": 60.0,
+    "retry_backoff": 2.0,
+    "retry_max_delay": 3600.0,
+    "retry_jitter": 0.0,
+    "retry_on": None,
+    "on_lost": "record",
+    "pause_after": None,
 }
 
 
@@ -200,13 +254,17 @@ class Schedule(Value):
     :param skip_why: who wanted that and why, in words.
     :param vanished_at: since when the Task is gone from the file; None when it is there.
     :param demand: who asked for one more Run while one was active; None when nobody did.
+    :param own_policy: what is said of the policy of this Schedule beside its Task's, as JSON; None for nothing.
+    :param failures: how many of its Runs have failed in a row.
+    :param after: the names of the Schedules whose success brings a Run of this one, between commas, as in
+        ``,Import,``; None for none.
     :param rev: raised by every change; what was read is changed only if it is still so.
     """
 
     __slots__ = (
         "name", "task", "declared", "trigger", "override", "arguments", "parameters", "policy", "description",
         "source", "next_fire_time", "watermark", "held_at", "held_by", "held_why", "held_until", "skip_until",
-        "skip_why", "vanished_at", "demand", "rev",
+        "skip_why", "vanished_at", "demand", "own_policy", "failures", "after", "rev",
     )  # fmt: skip
 
     name: str
@@ -229,6 +287,9 @@ class Schedule(Value):
     skip_why: str | None
     vanished_at: datetime | None
     demand: str | None
+    own_policy: str | None
+    failures: int | None
+    after: str | None
     rev: int
 
     @property
@@ -252,6 +313,10 @@ class Run(Value):
     :param error: one line of what went wrong.
     :param progress_done: how much is done, in the task's own measure, of ``progress_total``; None when it never said.
     :param stop_grace: seconds between the polite stop and KILL, if whoever stops it said so; else the policy's.
+    :param priority: the policy's, where a store can ask for it: of what waits, the highest begins first.
+    :param not_before: when a Run that waits for its retry may begin; None for at once.
+    :param attempts: how its attempts before this one ended, as JSON; None when there was none.
+    :param checkpoint: what an attempt has left for the next one, as JSON; None for nothing.
     """
 
     __slots__ = (
@@ -259,7 +324,7 @@ class Run(Value):
         "fire_count", "queued_at", "started_at", "finished_at", "attempt", "host", "pid", "token",
         "policy", "arguments", "exclusive", "despite_hold", "exit_code", "summary", "error", "cpu_seconds",
         "peak_memory", "output_bytes", "progress_done", "progress_total", "progress_note", "stop_at", "stop_by",
-        "stop_why", "stop_grace", "rev",
+        "stop_why", "stop_grace", "priority", "not_before", "attempts", "checkpoint", "rev",
     )  # fmt: skip
 
     id: str
@@ -295,6 +360,10 @@ class Run(Value):
     stop_by: str | None
     stop_why: str | None
     stop_grace: float | None
+    priority: int
+    not_before: datetime | None
+    attempts: str | None
+    checkpoint: str | None
     rev: int
 
 
@@ -308,11 +377,17 @@ def new_run(
     by: str | None = None,
 ) -> Run:
     """Return a queued Run with a copy of the schedule's policy and arguments."""
+    policy = Policy.from_text(schedule.policy)
     return Run(
         id=run_id or new_run_id(), schedule=schedule.name, task=schedule.task, state=QUEUED, origin=origin,
         requested_by=by, fire_time=fire_time, queued_at=now, attempt=0, policy=schedule.policy,
-        arguments=schedule.arguments, exclusive=Policy.from_text(schedule.policy).exclusive, despite_hold=False, rev=1,
+        arguments=schedule.arguments, exclusive=policy.exclusive, despite_hold=False, priority=policy.priority, rev=1,
     )  # fmt: skip
+
+
+def waits_for_retry(run: Run, now: datetime) -> bool:
+    """Tell whether a Run has failed, and its next attempt is for later: until then it stands in nobody's way."""
+    return run.state == QUEUED and run.not_before is not None and run.not_before > now
 
 
 class Gap(Value):
@@ -330,14 +405,19 @@ class Gap(Value):
 class Claim(Value):
     """What :func:`dracotask.planning.plan` decided for one Schedule at one moment.
 
-    :param fire_time: the fire time that becomes a Run; None when none does.
-    :param gap: the fire times that become a row instead; None when there are none.
+    :param fire_times: the fire times that become a Run each, in order.
+    :param gaps: those that become rows instead, a row for each Gap, in order.
     """
 
-    __slots__ = ("fire_time", "gap", "next_fire_time", "watermark")
+    __slots__ = ("fire_times", "gaps", "next_fire_time", "watermark")
 
-    fire_time: datetime | None
-    gap: Gap | None
+    def __init__(self, **values: Any) -> None:
+        for name in ("fire_times", "gaps"):
+            values[name] = tuple(values.get(name, ()))
+        super().__init__(**values)
+
+    fire_times: Sequence[datetime]
+    gaps: Sequence[Gap]
     next_fire_time: datetime | None
     watermark: datetime | None
 
@@ -366,7 +446,7 @@ class Action(Value):
     :param schedule: its name; "" for the whole site.
     :param rev: the revision of the Schedule that the verb made; 0 for the whole site. Replayed in this order the
         rows lead to the state of now.
-    :param verb: ``hold resume skip_next reschedule add remove demand run_now stop``.
+    :param verb: ``hold resume skip_next reschedule add update remove demand run_now stop``.
     :param by: who, in words.
     :param details: what else was said, as JSON: ``until``, ``trigger``, ``task``, ``arguments``, ``run``.
     """
@@ -384,9 +464,12 @@ class Action(Value):
 
 
 class Declaration(Value):
-    """What a loaded ``__tasks__.py`` says of one Task."""
+    """What a loaded ``__tasks__.py`` says of one Task.
 
-    __slots__ = ("name", "trigger", "parameters", "policy", "description", "source")
+    :param start_held: whether its Schedule is held when it is first seen.
+    """
+
+    __slots__ = ("name", "trigger", "parameters", "policy", "description", "source", "start_held")
 
     name: str
     trigger: str | None
@@ -394,3 +477,4 @@ class Declaration(Value):
     policy: str
     description: str
     source: str
+    start_held: bool

@@ -14,14 +14,15 @@ from .state import is_current, lock, stamp_lines, unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from signal import alarm
+    from typing import Any
 
     from .adoption import Adoption
     from .housekeeping import Housekeeping
     from .launchers.process import ProcessLauncher
-    from .model import Outcome, Run, Schedule
+    from .model import Run, Schedule
     from .run.load import Loaded
     from .stores.base import Store
     from .tick import Tick
@@ -62,6 +63,7 @@ class Site:
             raise DocrootNotFound(f"DOCROOT {self.docroot!r:.300} has letters that cannot be written: rename it.")
         self.state = find_state(self.docroot)
         self.config = read_config(self.state)
+        self._has_listeners = False
 
     @property
     def host(self) -> str:
@@ -151,18 +153,35 @@ class Site:
             if held is None:
                 return False
         reach("tick_locked")
-        launcher = self._tick_under_lock(origin, held)
+        launcher, has_news = self._tick_under_lock(origin, held)
         reach("tick_launched")
         alarm(0)
         unlock(held)
+        if has_news:
+            self.tell_listeners()
         if launcher:
-            launcher.wait()
+            launcher.wait(self.tell_listeners)
         return True
 
-    def _tick_under_lock(self, origin: str, held: int) -> ProcessLauncher | None:
+    def tell_listeners(self, **steering: Any) -> None:
+        """Have the listeners in the task file told of what has happened. The store must be closed.
+
+        :param steering: ``may_go_on`` and ``say``, as of :class:`~.run.telling.Telling`.
+        """
+        from .run.telling import Telling
+
+        config = self.config
+        telling = Telling(
+            self.state, self.open_store, environment=self._environment, limit=config.listener_limit,
+            load_limit=config.load_limit, **steering,
+        )  # fmt: skip
+        telling.tell_all()
+
+    def _tick_under_lock(self, origin: str, held: int) -> tuple[ProcessLauncher | None, bool]:
+        """Do what a tick does alone; return who launched something, and whether there is something to tell."""
         if not self.config.enabled:
             self.state.write_next(None, stamp_lines([self.state.config_file]))
-            return None
+            return None, False
         self._load_if_changed()
         alarm(TICK_LIMIT)  # not before: a load has a limit of its own
         now = utc_now()
@@ -174,11 +193,12 @@ class Site:
             reach("tick_claimed")
             housekeeping.prune(now)
             is_broken = store.note(PROBLEM_NOTE) is not None
-            wanted = 0 if is_broken else len(store.queued(self.config.max_running))
-            next_look, stamps = self.adoption(store).next_look(), store.note(FILES_NOTE) or ""
+            wanted = 0 if is_broken else len(store.queued(self.config.max_running, now))
+            next_look, stamps = self.adoption(store).next_look(now), store.note(FILES_NOTE) or ""
+            has_news = bool(store.listeners() and store.events(1))
         launcher = self._launch(wanted, held) if wanted else None
         self.state.write_next(next_look, stamps)
-        return launcher
+        return launcher, has_news
 
     def _launch(self, wanted: int, held: int) -> ProcessLauncher:
         from .launchers.process import ProcessLauncher
@@ -227,9 +247,13 @@ class Site:
         now = utc_now()
         with self.open_store() as store, store.transaction():
             self.adoption(store).adopt(loaded, now)
+            if store.listeners():
+                self.state.look_now()  # what is new in the file is told by a tick
             # What is wrong need not lie in the files: a package is missing, a database down, memory short.
-            retry_at = now + max(RETRY_AFTER, RETRY_SHARE * loaded.took)
-            store.put_note(RETRY_NOTE, to_text(retry_at) if loaded.problem else None)
+            retry_at: datetime | None = now + max(RETRY_AFTER, RETRY_SHARE * loaded.took)
+            if not loaded.problem:
+                retry_at = self.adoption(store).list_again_at(loaded, now)
+            store.put_note(RETRY_NOTE, None if retry_at is None else to_text(retry_at))
 
     # -- A run by hand ---------------------------------------------------------------------
 
@@ -243,6 +267,8 @@ class Site:
         even_if_held: bool = False,
     ) -> Run:
         """Run a task here and now, and return its Run with the outcome, or as skipped.
+
+        The listeners are told of it by :meth:`tell_of_run`.
 
         :param name: of a Task, or of a Schedule that was added.
         :param by: who asked, in words.
@@ -262,6 +288,16 @@ class Site:
             self._load_if_changed()
         raise LoadError(f"{self.state.task_file} changes faster than it can be loaded.")
 
+    def tell_of_run(self, say: Callable[[str], None]) -> None:
+        """Have the listeners told of what :meth:`run` has done; a Ctrl-C leaves that to the next tick.
+
+        :param say: is told what this waits for.
+        """
+        if self._has_listeners:
+            supervisor = self.supervisor()
+            supervisor.listen()
+            self.tell_listeners(may_go_on=lambda: not supervisor.told_to_stop, say=say)
+
     def _run_if_loaded(self, asked: Asked, tee: int | None) -> Run | None:
         """Run the task; None when the task file is to be loaded first.
 
@@ -274,6 +310,7 @@ class Site:
             if stamps is None or not is_current(stamps):
                 body.dismiss()
                 return None
+            self._has_listeners = bool(store.listeners())
             try:
                 run, held = self._take_command(supervisor, store, asked)
             except BaseException:
@@ -283,13 +320,14 @@ class Site:
                 body.dismiss()
                 return run
             supervisor.listen()
-            outcome = supervisor.see_through(store, run, held, body, tee=tee)
-            if outcome is None:
+            ended = supervisor.see_through(store, run, held, body, tee=tee)
+            if ended is None:
                 self._withdraw(store, run)
                 self._runnable(store, asked.name)  # says what is wrong with the task file
                 raise LoadError(f"{self.state.task_file} changes faster than it can be loaded.")
-            store.leave()
-        return _with_outcome(run, outcome)
+            if not self._has_listeners:  # else others are still to be forked
+                store.leave()
+        return ended
 
     def _withdraw(self, store: Store, run: Run) -> None:
         """Take a demand back that is answered by an error; what a fire time owes stays queued."""
@@ -335,8 +373,8 @@ class Site:
         The fire time that another of its ``exclusive`` name keeps from beginning stays queued, as if a tick had
         claimed it.
         """
-        why = self._why_not(store, schedule, run)
-        if run.fire_time is None or self.decisions(store).busy(schedule, but=run.id):
+        why = self._why_not(store, schedule, run, now)
+        if run.fire_time is None or not self.decisions(store).may_wait(schedule, now, run.id):
             store.skip(run, why, now)
         return (store.run(run.id) or run).but(summary=why)
 
@@ -350,7 +388,7 @@ class Site:
             return None  # what is due is owed as it was planned
         return self.decisions(store).claim_for_command(schedule, run_id, asked.by, now)
 
-    def _why_not(self, store: Store, schedule: Schedule, run: Run) -> str:
+    def _why_not(self, store: Store, schedule: Schedule, run: Run, now: datetime) -> str:
         """Say why a Run that was not taken could not begin."""
         from .tick import SiteHold, because, held_in_words
 
@@ -361,7 +399,7 @@ class Site:
             return f"the whole site is held by {hold.by}{because(hold.why)}"
         rival = next((each for each in store.running() if run.exclusive and each.exclusive == run.exclusive), None)
         beside = f"{rival.schedule} is at work (exclusive: {run.exclusive})" if rival else "it could not begin"
-        return self.decisions(store).busy(schedule, but=run.id) or beside
+        return self.decisions(store).busy(schedule, now, but=run.id) or beside
 
     def _runnable(self, store: Store, name: str) -> Schedule:
         problem = store.note(PROBLEM_NOTE)
@@ -399,11 +437,6 @@ class Asked:
 
             arguments = handed(schedule, self.arguments)
         return run.but(despite_hold=self.even_if_held, arguments=arguments)
-
-
-def _with_outcome(run: Run, outcome: Outcome) -> Run:
-    ended: Run = run.but(**{name: getattr(outcome, name) for name in outcome.__slots__})
-    return ended
 
 
 def run_environment(table: dict[str, str]) -> dict[str, str]:

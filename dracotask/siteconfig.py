@@ -10,145 +10,17 @@ from __future__ import annotations
 
 import os
 
-from .clock import parse_duration
 from .errors import ConfigError
 from .state import CONFIG_FILE, FOLDER, State, stamp, write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
-
-    Number = TypeVar("Number", int, float)
+    from typing import Any
 
 _FORMAT = "dracotask 1"
 
-
-# -- What a value may be -----------------------------------------------------------------------
-
-
-def seconds(value: Any) -> float:
-    """Read a duration: "90s", "2h", or a number of seconds."""
-    number = parse_duration(value).total_seconds()
-    if number <= 0:
-        raise ValueError("it must be longer than nothing")
-    return number
-
-
-def days(value: Any) -> float:
-    """Read a number of days, or a duration with its unit."""
-    if isinstance(value, str) and not _is_number(value):
-        return seconds(value) / 86400
-    return positive(float, value)
-
-
-def seconds_or_none(value: Any) -> float | None:
-    """Read a duration, or "none" for no limit."""
-    return None if _is_none(value) else seconds(value)
-
-
-def size(value: Any) -> int:
-    """Read a number of bytes: 65536, "64 KiB", "1 MiB", "2 GB"."""
-    if isinstance(value, str):
-        number = value.rstrip("iBbKMGkmg ").strip()
-        unit = value[len(number) :].strip().lower().removesuffix("b")
-        scale = {"": 1, "k": 1000, "m": 10**6, "g": 10**9, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
-        if unit not in scale or not _is_number(number):
-            raise ValueError('a size is written "64 KiB", "1 MiB" or as a number of bytes')
-        return positive(int, float(number) * scale[unit])
-    return positive(int, value)
-
-
-def size_or_none(value: Any) -> int | None:
-    """Read a size, or "none" for no limit."""
-    return None if _is_none(value) else size(value)
-
-
-def count(value: Any) -> int:
-    """Read a whole number of at least one."""
-    if isinstance(value, float) or (isinstance(value, str) and not value.strip().lstrip("-+").isdecimal()):
-        raise ValueError("it must be a whole number")
-    return positive(int, int(value) if isinstance(value, str) else value)
-
-
-def bond(value: Any) -> str | None:
-    """Read the name that tasks share which must not run beside each other, or "none"."""
-    if _is_none(value):
-        return None
-    if not isinstance(value, str) or not value.replace("-", "").replace("_", "").isalnum() or len(value) > 64:
-        raise ValueError("it must be a name of letters, digits, - and _")
-    return value
-
-
-def niceness(value: Any) -> int:
-    """Read a niceness, 0 to 19."""
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= 19:
-        raise ValueError("a niceness is a whole number from 0 to 19")
-    return number
-
-
-def switch(value: Any) -> bool:
-    """Read true or false; from the environment also 1, 0, yes, no, on and off."""
-    if isinstance(value, bool):
-        return value
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if str(value).lower() not in known:
-        raise ValueError("it must be true or false")
-    return known[str(value).lower()]
-
-
-def text(value: Any) -> str:
-    """Read a text that is not empty and stands on one line."""
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError("it must be a text on one line")
-    return value
-
-
-def positive(kind: type[Number], value: Any) -> Number:
-    """Read a number greater than zero; booleans are none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)) or not _is_number(str(value)):
-        raise ValueError("it must be a number")
-    number = kind(value)
-    if not 0 < number < 1e15:
-        raise ValueError("it must be greater than zero")
-    return number
-
-
-def _is_number(value: str) -> bool:
-    return value.replace(".", "", 1).isascii() and value.replace(".", "", 1).isdigit()
-
-
-def _is_none(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and value.lower() == "none")
-
-
-#: The site's own keys: how each is read, and its default in the words of dracotask.toml.
-KEYS: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    "timezone": (text, None),  # None: the server's
-    "state": (text, None),  # None: DOCROOT/.dracotask
-    "host": (text, None),  # None: the host's own name
-    "python": (text, None),  # None: the interpreter of the web server
-    "enabled": (switch, True),
-    "max_running": (count, 4),
-    "late_after": (seconds, "5m"),
-    "load_limit": (seconds, "30s"),
-}
-
-#: What stands for all tasks in dracotask.toml, in a table [task.NAME] for one, or on its class.
-POLICY_KEYS: dict[str, tuple[Callable[[Any], Any], Any]] = {
-    "time_limit": (seconds_or_none, "24h"),
-    "stop_grace": (seconds, "10s"),
-    "max_output": (size, "1 MiB"),
-    "memory_limit": (size_or_none, "none"),
-    "nice": (niceness, 10),
-    "exclusive": (bond, "none"),
-    "max_instances": (count, 1),
-    "keep_runs": (count, 100),
-    "keep_days": (days, 90),
-}
-
-ALL_KEYS = {**KEYS, **POLICY_KEYS}
+#: Keys without a default. A run asks for no others, and is spared all that is known of them (:mod:`.keys`).
+NO_DEFAULT = ("timezone", "state", "host", "python")
 
 
 class Config:
@@ -174,19 +46,25 @@ class Config:
         self.is_fresh = False
 
     def __getattr__(self, key: str) -> Any:
-        if key not in ALL_KEYS:
-            raise AttributeError(key)
-        return self.value(key)
+        try:
+            return self.value(key)
+        except KeyError:
+            raise AttributeError(key) from None
 
     def value(self, key: str) -> Any:
         """Return the value of a key, read.
 
         :raises ConfigError: its DRACOTASK_ variable makes no sense.
+        :raises KeyError: there is no such key.
         """
-        read, default = ALL_KEYS[key]
         said = self._said(key)
+        if said is None and key in NO_DEFAULT:
+            return None
+        from .keys import ALL_KEYS
+
+        read, default = ALL_KEYS[key]
         if said is None:
-            return None if default is None else read(default)
+            return read(default)
         try:
             return read(said)
         except ValueError as error:
@@ -203,6 +81,8 @@ class Config:
 
     def policy(self, task: str) -> dict[str, Any]:
         """Return what is said of the policy of ``task``, by key: its own table before the site's keys."""
+        from .keys import POLICY_KEYS
+
         said = {key: self.value(key) for key in POLICY_KEYS if self._said(key) is not None}
         for key, (read, _) in POLICY_KEYS.items():
             if (own := self.values.get(f"task.{task}.{key}")) is not None:
@@ -263,6 +143,7 @@ def read_config(state: State) -> Config:
 
 def _read_anew(path: str, seen: str, last_good: Config | None) -> Config:
     from .configfile import read_file
+    from .keys import KEYS, POLICY_KEYS
 
     try:
         contents = read_file(path, KEYS, POLICY_KEYS)

@@ -11,6 +11,7 @@ import fcntl
 import os
 import sys
 import time
+from _thread import get_ident
 
 from .clock import rfc3339, utc_now
 from .errors import StateError, WrongUser
@@ -95,6 +96,18 @@ class State:
     def log_file(self) -> str:
         return os.path.join(self.path, "log")
 
+    @property
+    def listeners_lock(self) -> str:
+        return os.path.join(self.path, "listeners.lock")
+
+    @property
+    def listeners_output(self) -> str:
+        return os.path.join(self.path, "listeners.out")
+
+    @property
+    def listeners_log(self) -> str:
+        return os.path.join(self.path, "listeners.log")
+
     def slot(self, number: int) -> str:
         return os.path.join(self.path, "slots", str(number))
 
@@ -102,11 +115,15 @@ class State:
     def runs_folder(self) -> str:
         return os.path.join(self.path, "runs")
 
-    def output_file(self, run_id: str) -> str:
-        return os.path.join(self.path, "runs", run_id + ".log")
+    def output_file(self, run_id: str, attempt: int = 1) -> str:
+        further = f".{attempt}" if attempt > 1 else ""
+        return os.path.join(self.path, "runs", f"{run_id}{further}.log")
 
     def progress_file(self, run_id: str) -> str:
         return os.path.join(self.path, "runs", run_id + ".progress")
+
+    def checkpoint_file(self, run_id: str) -> str:
+        return os.path.join(self.path, "runs", run_id + ".checkpoint")
 
     def run_lock(self, run_id: str) -> str:
         return os.path.join(self.path, "runs", run_id + ".lock")
@@ -213,7 +230,7 @@ def write_whole(path: str, content: bytes, *, mtime: float | None = None) -> Non
     :param mtime: what it shall have, in seconds; None for now.
     :raises OSError: it cannot be written; the old one stays.
     """
-    temporary = f"{path}.{os.getpid()}"
+    temporary = f"{path}.{os.getpid()}.{get_ident()}"  # any thread may, and needs no lock, which a fork could tear
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(content)

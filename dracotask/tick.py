@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from .clock import from_text, in_words, timedelta, to_text
 from .errors import BadTrigger
-from .model import MISSED, RUNNING, SKIPPED, Claim, Policy, Run, Schedule, new_run
-from .planning import CLOCK_PATIENCE, first_after, missed_while, plan
+from .model import MISSED, SKIPPED, Claim, Policy, Run, Schedule, new_run, waits_for_retry
+from .planning import CLOCK_PATIENCE, first_after, last_attempt_at, missed_while, plan, room_for, still_active
 from .stores.base import HOLD_NOTE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from .stores.base import Store
@@ -54,50 +54,64 @@ class Tick:
         claimed = 0
         with self.store.transaction():
             self.end_holds(now)
-            for schedule in self.store.due(now):
+            due = self.store.due(now)
+            crowds = self.store.crowds([schedule.name for schedule in due])
+            for schedule in due:
                 try:
-                    claimed += self.claim(schedule, now, origin)
+                    claimed += len(self.claim(schedule, now, origin, crowds[schedule.name]))
                 except BadTrigger as error:
                     self._put_off(schedule, now, error)
             self._free_stranded(now)
         return claimed
 
-    def claim(self, schedule: Schedule, now: datetime, origin: str) -> bool:
-        """Claim what one Schedule owes by now; return whether a Run came of it.
+    def claim(
+        self, schedule: Schedule, now: datetime, origin: str, active: Sequence[Run] | None = None
+    ) -> list[Run]:
+        """Claim what one Schedule owes by now; return the Runs that came of it.
 
+        :param active: its queued and running Runs, oldest first; None to look for them.
         :raises BadTrigger: its trigger cannot be read.
         """
-        decided = plan(schedule, self.trigger(schedule.in_force or ""), now, busy=self.busy(schedule))
+        if active is None:
+            active = self.store.active(schedule.name)
+        decided = plan(schedule, self.trigger(schedule.in_force or ""), now, active)
         if decided is None:
-            return False
-        run = new_run(schedule, now, origin, fire_time=decided.fire_time) if decided.fire_time else None
-        return self.store.claim(schedule, decided, run, now) and run is not None
+            return []
+        runs = [new_run(schedule, now, origin, fire_time=fire_time) for fire_time in decided.fire_times]
+        return runs if self.store.claim(schedule, decided, runs, now) else []
 
     def _put_off(self, schedule: Schedule, now: datetime, error: BadTrigger) -> None:
         """Let a Schedule whose trigger cannot be read any more wait, so that it holds up no other."""
         self.log(f"{schedule.name} waits {in_words(PUT_OFF.total_seconds())}: {error}")
         self.store.put_schedule(schedule.but(next_fire_time=now + PUT_OFF))
 
-    def busy(self, schedule: Schedule, *, but: str | None = None) -> str | None:
-        """Say why no further Run of the Schedule may begin, or None when one may.
+    def busy(self, schedule: Schedule, now: datetime, *, but: str) -> str | None:
+        """Say why a further Run of the Schedule may not begin now, or None when it may.
 
-        :param but: the id of a Run that does not count.
+        :param but: the id of that Run.
         """
-        active = [run for run in self.store.active(schedule.name) if run.id != but]
-        if len(active) < Policy.from_text(schedule.policy).max_instances:
-            return None
-        first = active[0]
-        if first.state == RUNNING and first.started_at:
-            return f"still running since {first.started_at:%H:%M:%S} UTC"
-        return f"still queued since {first.queued_at:%H:%M:%S} UTC"
+        active = self._others(schedule, now, but)
+        return still_active(active[0]) if len(active) >= Policy.from_text(schedule.policy).most_at_work else None
+
+    def may_wait(self, schedule: Schedule, now: datetime, run_id: str) -> bool:
+        """Tell whether a Run that may not begin now stays in the queue, as if a tick had claimed its fire time."""
+        policy = Policy.from_text(schedule.policy)
+        return room_for(policy, self._others(schedule, now, run_id), now)[1] is None
+
+    def _others(self, schedule: Schedule, now: datetime, run_id: str) -> list[Run]:
+        active = self.store.active(schedule.name)
+        return [run for run in active if run.id != run_id and not waits_for_retry(run, now)]
 
     def _free_stranded(self, now: datetime) -> None:
-        """Set back the watermarks that a clock once wrong by hours or years has left in the future."""
+        """Set back the watermarks that a clock once wrong by hours or years has left in the future, and the retries."""
         for schedule in self.store.ahead_of(now + CLOCK_PATIENCE):
             reason = f"the clock was set back from {schedule.watermark}; what is on record by then is passed over"
             claim = Claim(next_fire_time=self.next_or_put_off(schedule.in_force, now, None), watermark=now)
-            self.store.claim(schedule, claim, _note_row(schedule, now, reason), now)
+            self.store.claim(schedule, claim, [_note_row(schedule, now, reason)], now)
             self.log(f"{schedule.name}: {reason}.")
+            for run in self.store.active(schedule.name):
+                if waits_for_retry(run, now) and last_attempt_at(run) > now + CLOCK_PATIENCE:
+                    self.store.try_now(run, now)
 
     def first_fire_time(self, trigger: str | None, now: datetime, watermark: datetime | None) -> datetime | None:
         """Return the next fire time of a new or changed trigger; None when there is none, or no trigger.
@@ -114,14 +128,22 @@ class Tick:
             return now + PUT_OFF
 
     def claim_for_command(self, schedule: Schedule, run_id: str, by: str, now: datetime) -> Run | None:
-        """Claim what is due for the Run of a command and return it; None when there is nothing to claim."""
+        """Claim what is due and return the Run of a command among it, the oldest; None when there is nothing to claim.
+
+        Whatever else it is that makes up for a downtime waits in the queue.
+        """
         if schedule.held_at or schedule.vanished_at or schedule.in_force is None or self.store.note(HOLD_NOTE):
             return None
-        decided = plan(schedule, self.trigger(schedule.in_force), now, busy=None)
-        if decided is None or decided.fire_time is None:
+        # Where several may come of it they are counted with those that wait already; of one alone that is seen later.
+        is_many = Policy.from_text(schedule.policy).coalesce == "all"
+        active = self.store.active(schedule.name) if is_many else ()
+        decided = plan(schedule, self.trigger(schedule.in_force), now, active)
+        if decided is None or not decided.fire_times:
             return None
-        run = new_run(schedule, now, "command", run_id=run_id, by=by, fire_time=decided.fire_time)
-        claimed = self.store.claim(schedule, decided, run, now) and self.store.run(run_id)
+        first, *others = decided.fire_times
+        run = new_run(schedule, now, "command", run_id=run_id, by=by, fire_time=first)
+        runs = [run, *(new_run(schedule, now, "command", by=by, fire_time=fire_time) for fire_time in others)]
+        claimed = self.store.claim(schedule, decided, runs, now) and self.store.run(run_id)
         return run if claimed else None
 
     # -- What a change of rules leaves behind ------------------------------------------------
@@ -160,7 +182,7 @@ class Tick:
         gap = missed_while(schedule, self.trigger(schedule.in_force or ""), now, state, reason)
         if gap:
             # (Its next fire time is up to whoever settles.)
-            self.store.claim(schedule, Claim(gap=gap, watermark=gap.last), None, now)
+            self.store.claim(schedule, Claim(gaps=[gap], watermark=gap.last), [], now)
 
     def end_holds(self, now: datetime) -> None:
         """Resume the Schedules whose hold was to end by now, with what fell into it on record."""
@@ -172,7 +194,9 @@ class Tick:
         if not (schedule.held_at and schedule.held_until and schedule.held_until <= now):
             return schedule
         # The fire time of that very moment is no longer held.
-        return self.end_hold(schedule, schedule.held_until - _INSTANT)
+        freed = self.end_hold(schedule, schedule.held_until - _INSTANT)
+        self.store.tell_of_schedule("ScheduleResumed", freed, schedule.held_until, "its end", why=schedule.held_why)
+        return freed
 
     def end_hold(self, schedule: Schedule, moment: datetime) -> Schedule:
         """Resume a Schedule as of ``moment``: what fell into the hold is one row, and nothing comes in a burst.
@@ -185,6 +209,19 @@ class Tick:
             free["next_fire_time"] = self.next_or_put_off(schedule.in_force, moment, schedule.watermark)
         self.store.put_schedule(schedule.but(**free))
         return self.store.schedule(schedule.name) or schedule
+
+
+def following(schedule: Schedule) -> Schedule:
+    """Return a Schedule with the names that its rule comes after, where those who look for its followers look.
+
+    :raises BadTrigger: an after stands where it makes no sense.
+    """
+    text = schedule.in_force
+    if schedule.after is None and "after " not in (text or ""):
+        return schedule
+    from .triggers.after import column
+
+    return schedule.but(after=column(text))
 
 
 def held_in_words(schedule: Schedule) -> str:

@@ -35,7 +35,8 @@ def a_run(task: str = "Report", **facts: Any) -> Run:
     """Return a queued Run on demand that was never stored."""
     plain = {
         "id": new_run_id(), "schedule": task, "task": task, "state": QUEUED, "origin": "demand",
-        "queued_at": NOON, "attempt": 0, "policy": a_policy(), "arguments": "{}", "despite_hold": False, "rev": 1,
+        "queued_at": NOON, "attempt": 0, "policy": a_policy(), "arguments": "{}", "despite_hold": False,
+        "priority": 0, "rev": 1,
     }  # fmt: skip
     return Run(**{**plain, **facts})
 

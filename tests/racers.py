@@ -49,8 +49,8 @@ def claim(store: Store, racer: int) -> list[str]:
         fire_time = schedule.next_fire_time
         if fire_time >= NOON + seconds(PRIZES):
             return won
-        decided = Claim(fire_time=fire_time, next_fire_time=fire_time + seconds(1), watermark=fire_time)
-        if store.claim(schedule, decided, new_run(schedule, NOON, "tick", fire_time=fire_time), NOON):
+        decided = Claim(fire_times=[fire_time], next_fire_time=fire_time + seconds(1), watermark=fire_time)
+        if store.claim(schedule, decided, [new_run(schedule, NOON, "tick", fire_time=fire_time)], NOON):
             won.append(fire_time.isoformat())
 
 
@@ -120,9 +120,9 @@ def _use(store: Store, name: str, racer: int) -> bool:
     waiting = [run for run in store.active(name) if run.state == "queued"]
     was_open = schedule.held_at is None
     fire_time = schedule.next_fire_time
-    decided = Claim(fire_time=fire_time, next_fire_time=fire_time + timedelta(hours=1), watermark=fire_time)
+    decided = Claim(fire_times=[fire_time], next_fire_time=fire_time + timedelta(hours=1), watermark=fire_time)
     if was_open:
-        store.claim(schedule, decided, new_run(schedule, NOON, "tick", fire_time=fire_time), NOON)
+        store.claim(schedule, decided, [new_run(schedule, NOON, "tick", fire_time=fire_time)], NOON)
     for run in waiting[:2]:
         if mine := taken(store, run, token=f"racer {racer}"):
             store.finish(mine, an_outcome())

@@ -434,7 +434,7 @@ def test_json_of_the_list_has_its_keys(shop):
     found = {each["name"]: each for each in json.loads(shop.run("list", "--json").stdout)}
 
     hello, manual = found["Hello"], found["Slow"]
-    assert list(hello) == ["name", "task", "trigger", "declared", "held", "next_fire_time", "last_run"]
+    assert list(hello) == ["name", "task", "trigger", "declared", "held", "next_fire_time", "next_retry", "last_run"]
     assert hello["trigger"].startswith("cron 0 3 * * * ")
     assert (hello["declared"], hello["held"]) == (True, False)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:00:00Z", hello["next_fire_time"])

@@ -275,18 +275,19 @@ def test_what_a_task_misses_is_told_when_it_is_back_however_it_was_held(house):
 
 
 def test_the_next_fire_time_is_skipped_and_said_to_be(house):
-    # Given a task whose next fire time somebody wants skipped, and then the one after it
+    # Given a task whose next fire time somebody wants skipped, and then the two after it
     house.control.skip_next("Report", clock("10:40"), why="a holiday")
-    house.control.skip_next("Report", clock("10:41"))
-    assert house.schedule().skip_until == clock("12:00")
+    house.control.skip_next("Report", clock("10:41"), why="the day after")
+    house.control.skip_next("Report", clock("10:42"))
+    assert house.schedule().skip_until == clock("13:00")
 
     # When they come
-    assert house.tick(clock("11:00")) == house.tick(clock("12:00")) == []
+    assert house.tick(clock("11:00")) == house.tick(clock("12:00")) == house.tick(clock("13:00")) == []
 
-    # Then they are on record, and the third runs
-    assert house.on_record() == [("11:00-12:00", "skipped by anna")]
-    (run,) = house.tick(clock("13:00"))
-    assert run.fire_time == clock("13:00")
+    # Then they are on record with both reasons, and the fourth runs
+    assert house.on_record() == [("11:00-13:00", "skipped by anna: a holiday; skipped by anna: the day after")]
+    (run,) = house.tick(clock("14:00"))
+    assert run.fire_time == clock("14:00")
 
 
 def test_a_skip_can_be_taken_back(house):

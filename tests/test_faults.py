@@ -15,10 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers import NOON, a_run, a_state, an_outcome
 from sites import PATIENCE, Site, until
 
 import dracotask
 from dracotask import failpoints
+from dracotask.run.outcome import from_lines
+from dracotask.run.supervisor import Bell, hold_run_lock, leave_outcome, release_run_lock, ring
+from dracotask.stores.memory import MemoryStore
 
 #: Each task that tells of its start, and some that wait for us.
 TELLING = """\
@@ -73,7 +77,7 @@ AFTER_DEATH = {
 }
 
 #: Points that a plain run passes by; they have tests of their own.
-ELSEWHERE = {"run_given_back", "outcome_left"}
+ELSEWHERE = {"run_given_back", "outcome_left", "listener_begins"}
 
 
 def test_every_point_in_the_code_is_documented_and_has_a_test():
@@ -165,6 +169,78 @@ def test_a_supervisor_that_dies_with_a_run_given_back_leaves_it_queued(site):
     site.write(task("Work"))
     site.due()
     assert [(run.state, run.attempt) for run in site.runs()] == [("succeeded", 1)]
+
+
+def test_a_run_that_is_stopped_before_its_body_could_begin_is_over(site):
+    # Given a queued Run, whose task file breaks just after it was taken
+    site.write(task("Work"))
+    site.due()
+    site.make_due("Work")
+    program = (
+        "from dracotask.run.supervisor import Supervisor\n"
+        "from dracotask.control import Control\n"
+        "from dracotask.clock import utc_now\n"
+        "fresh_body = Supervisor._fresh_body\n"
+        "def stopped_meanwhile(self, store, run):\n"
+        "    body = fresh_body(self, store, run)\n"
+        "    Control(store, by='anna', log=print).stop(run.id, utc_now())\n"
+        "    return body\n"
+        "take = Supervisor.take\n"
+        "def breaking(self, store, run, **facts):\n"
+        f"    open({str(site.docroot / '__tasks__.py')!r}, 'a').write('def broken(:')\n"
+        "    return take(self, store, run, **facts)\n"
+        "Supervisor._fresh_body, Supervisor.take = stopped_meanwhile, breaking\n"
+        "from dracotask.cli.main import main; main()"
+    )
+
+    # When somebody stops it before the file turns out to be broken
+    site.run("due", program=[sys.executable, "-c", program])
+
+    # Then it does not begin once that is mended
+    site.write(task("Work"))
+    site.due()
+    (run,) = site.runs()
+    assert (run.state, run.error) == ("stopped", "stopped by anna before it began")
+    assert site.told() == []
+
+
+def test_who_stops_a_run_just_as_it_is_taken_is_heard(tmp_path):
+    # Given a Run that has its lock, and a supervisor that has not begun to listen
+    state, store = a_state(tmp_path), MemoryStore().open()
+    run = a_run()
+    held = hold_run_lock(state, run.id)
+    begun = store.begin(run, token="mine", host="here", pid=1, now=NOON, limit=1)
+
+    # When somebody stops it
+    store.request_stop(run.id, by="anna", why=None, now=NOON)
+    ring(state, run.id)
+
+    # Then that is not lost on whoever begins to listen
+    assert Bell(store, begun, held).has_rung()
+    release_run_lock(state, run.id, held)
+
+
+def test_a_run_that_nobody_stops_asks_its_store_nothing(tmp_path):
+    state, run = a_state(tmp_path), a_run()
+    held = hold_run_lock(state, run.id)
+    assert not Bell(None, run, held).has_rung()  # type: ignore[arg-type]
+    release_run_lock(state, run.id, held)
+
+
+def test_of_two_outcomes_left_in_one_lock_file_the_later_counts_whole(tmp_path):
+    # Given the outcome of a first attempt, which was left although the store had it after all
+    state, run = a_state(tmp_path), a_run(token="second")
+    held = hold_run_lock(state, run.id)
+    first = an_outcome(state="failed", error="ConnectionError: " + "gone " * 50, exit_code=1)
+    leave_outcome(held, run.but(token="first"), first, NOON)
+
+    # When that of the second is left
+    second = an_outcome(state="succeeded", summary="done")
+    leave_outcome(held, run, second, None)
+
+    # Then nothing of the first is read
+    assert from_lines(os.pread(held, 1 << 16, 0).decode(), run) == (second, None)
+    release_run_lock(state, run.id, held)
 
 
 # -- The supervisor dies ---------------------------------------------------------------------

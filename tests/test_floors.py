@@ -15,13 +15,13 @@ FLOORS = (
     "cli console metrics testing",
     "scheduler homes",
     "site",
-    "control adoption housekeeping futures launchers",
+    "control transfer adoption housekeeping futures launchers",
     "tick",
     "run",
-    "task work stores planning arguments steering rules",
-    "events model triggers",
+    "tasks functions work stores planning previews arguments promises steering rules holidays",
+    "events filters model triggers",
     "web",
-    "state siteconfig configfile zones clock errors failpoints",
+    "state siteconfig keys configfile zones clock errors failpoints",
 )
 FLOOR = {family: number for number, floor in enumerate(FLOORS) for family in floor.split()}
 

@@ -11,17 +11,10 @@ import pytest
 from helpers import a_state
 
 from dracotask.configfile import read_file
-from dracotask.errors import ConfigError
+from dracotask.errors import ConfigError, TimedOut
+from dracotask.keys import ALL_KEYS, KEYS, POLICY_KEYS
 from dracotask.model import DEFAULT_POLICY
-from dracotask.siteconfig import (
-    ALL_KEYS,
-    KEYS,
-    POLICY_KEYS,
-    Config,
-    find_state,
-    read_config,
-    variable,
-)
+from dracotask.siteconfig import NO_DEFAULT, Config, find_state, read_config, variable
 from dracotask.state import State
 
 
@@ -64,6 +57,7 @@ EXAMPLES: dict[str, tuple[dict[str, object], list[str]]] = {
     "max_running": ({"1": 1, "16": 16}, ["0", "-1", "1.5", "4.0", '"four"', "true", "[]", "inf"]),
     "late_after": ({'"90s"': 90.0, "90": 90.0, '"1h30m"': 5400.0}, ["0", "-5", '"soon"', "true", '""', "nan", "inf"]),
     "load_limit": ({'"30s"': 30.0, "0.5": 0.5}, ["0", '"0s"', '"30 parsecs"', "07:32:00"]),
+    "listener_limit": ({'"1m"': 60.0, "0.5": 0.5}, ["0", "-1", '"none"', "true"]),
     "time_limit": ({'"24h"': 86400.0, "60": 60.0, '"none"': None, '"1.5h"': 5400.0}, ["0", '"no"', "false", "inf"]),
     "stop_grace": ({'"10s"': 10.0, "0.25": 0.25}, ["0", '"none"', "-1", "0.0000001"]),
     "max_output": (
@@ -76,11 +70,50 @@ EXAMPLES: dict[str, tuple[dict[str, object], list[str]]] = {
     "max_instances": ({"1": 1, "3": 3}, ["0", "2.5", '"many"', "true"]),
     "keep_runs": ({"1": 1, "100000": 100000}, ["0", "0.5", "-3"]),
     "keep_days": ({"90": 90.0, "0.5": 0.5, '"2w"': 14.0, '"12h"': 0.5}, ["0", '"ever"', "true", "inf"]),
-}
+    "coalesce": ({'"latest"': "latest", '"earliest"': "earliest", '"all"': "all"}, ['"last"', "1", "true", "[]"]),
+    "catch_up": ({"1": 1, "1000": 1000}, ["0", "1001", "2.5", '"many"', "true"]),
+    "grace": ({'"5m"': 300.0, "0.5": 0.5, '"none"': None}, ["0", "-1", '"late"', "true", "inf"]),
+    "overlap": ({'"skip"': "skip", '"queue"': "queue", '"allow"': "allow"}, ['"queued"', '"none"', "false"]),
+    "priority": ({"0": 0, "-100": -100, "100": 100, '"-7"': -7}, ["-101", "101", "0.5", '"high"', "true", '"--1"']),
+    "retries": ({"0": 0, "1000": 1000, '"3"': 3}, ["-1", "1001", "1_000_000_000", "2.0", '"often"', "true", "[]"]),
+    "retry_delay": ({'"10m"': 600.0, "0": 0.0, "0.5": 0.5}, ["-1", '"soon"', "true", "nan"]),
+    "retry_backoff": ({"1": 1.0, "2.5": 2.5, "10": 10.0}, ["0.5", "11", '"twice"', "true", "nan"]),
+    "retry_max_delay": ({'"1d"': 86400.0, "90": 90.0}, ["-1", '"long"', "false"]),
+    "retry_jitter": ({"0": 0.0, "0.25": 0.25, "1": 1.0}, ["-0.1", "1.1", '"some"', "true", "nan"]),
+    "retry_on": (
+        {
+            '"none"': None, '"TimedOut"': "TimedOut", '["ConnectionError", "shop.Busy"]': "ConnectionError,shop.Busy",
+            '"OSError, KeyError , OSError"': "OSError,KeyError",
+        },
+        ['""', '"a b"', "3", "[]", '["OSError", 3]', '"OSError,"', '"os.error()"', "true"],
+    ),
+    "on_lost": ({'"record"': "record", '"retry"': "retry"}, ['"rety"', "true"]),
+    "pause_after": ({"1": 1, "5": 5, '"none"': None}, ["0", "-1", "1.5", '"few"', "true"]),
+}  # fmt: skip
+
+
+def test_a_word_that_is_nearly_right_is_refused_with_the_right_one(site):
+    assert problem_with(site, 'coalesce = "latets"\n').endswith("it must be latest, earliest or all (latest?).")
+
+
+def test_a_list_of_exceptions_may_hold_classes_where_they_are_at_hand():
+    class Busy(Exception):
+        pass
+
+    assert POLICY_KEYS["retry_on"][0]((ConnectionError, Busy, "shop.Closed")) == "ConnectionError,Busy,shop.Closed"
+    assert POLICY_KEYS["retry_on"][0](TimedOut) == "dracotask.errors.TimedOut"
+    with pytest.raises(ValueError, match="no name of an exception"):
+        POLICY_KEYS["retry_on"][0]((int,))
+    with pytest.raises(ValueError, match="names of exceptions"):
+        POLICY_KEYS["retry_on"][0](["OSError"] * 51)
 
 
 def test_every_key_has_its_examples():
     assert set(EXAMPLES) == set(ALL_KEYS)
+
+
+def test_a_run_is_spared_the_keys_that_have_a_default():
+    assert {key for key, (_, default) in ALL_KEYS.items() if default is None} == set(NO_DEFAULT)
 
 
 GOOD = [(key, toml, value) for key, (good, _) in EXAMPLES.items() for toml, value in good.items()]
@@ -120,7 +153,7 @@ def test_without_a_file_the_defaults_are_in_force(tmp_path):
     config = read_config(State(str(tmp_path)))
     assert {key: config.value(key) for key in KEYS} == {
         "timezone": None, "state": None, "host": None, "python": None, "enabled": True, "max_running": 4,
-        "late_after": 300.0, "load_limit": 30.0,
+        "late_after": 300.0, "load_limit": 30.0, "listener_limit": 30.0,
     }  # fmt: skip
     assert {key: config.value(key) for key in POLICY_KEYS} == DEFAULT_POLICY
     assert {config.origin(key) for key in ALL_KEYS} == {"default"}

@@ -56,9 +56,11 @@ def other(kind: str, store: Store, tmp_path: Path) -> Iterator[Store]:
 
 def claimed(store: Store, schedule: Schedule, **facts: Any) -> bool:
     """Claim a fire time for a Run that fits it, and go on to ``next_fire_time``."""
-    claim = Claim(**{"watermark": facts.get("fire_time"), **facts})
-    run = new_run(schedule, NOON, "tick", fire_time=claim.fire_time) if claim.fire_time else None
-    return store.claim(schedule, claim, run, NOON)
+    fire_time, gap = facts.pop("fire_time", None), facts.pop("gap", None)
+    fire_times, gaps = [fire_time] if fire_time else [], [gap] if gap else []
+    claim = Claim(**{"watermark": fire_time, "fire_times": fire_times, "gaps": gaps, **facts})
+    runs = [new_run(schedule, NOON, "tick", fire_time=fire_time) for fire_time in claim.fire_times]
+    return store.claim(schedule, claim, runs, NOON)
 
 
 def skipped(first: Any, last: Any, count: int | None, reason: str = "still running", state: str = "skipped") -> Gap:
@@ -546,11 +548,11 @@ def test_a_demand_is_answered_whatever_else_of_the_task_is_active(store, how):
 
 def test_a_run_is_kept_with_all_its_facts(store, other):
     texts = {name: f"{name}, with ünicode and\nlines" for name in Run.__slots__}
-    times = ("fire_from", "fire_time", "queued_at", "started_at", "finished_at", "stop_at")
+    times = ("fire_from", "fire_time", "queued_at", "started_at", "finished_at", "stop_at", "not_before")
     moments = {name: NOON + seconds(number + 0.000001) for number, name in enumerate(times)}
     numbers = {
         "fire_count": 3, "attempt": 2, "pid": 77, "exit_code": -9, "cpu_seconds": 0.25, "peak_memory": 5 << 30,
-        "output_bytes": 7, "progress_done": 0.5, "progress_total": 3.0, "stop_grace": 1.5, "rev": 4,
+        "output_bytes": 7, "progress_done": 0.5, "progress_total": 3.0, "stop_grace": 1.5, "priority": -7, "rev": 4,
     }  # fmt: skip
     run = Run(**{**texts, **moments, **numbers, "state": "stopped", "despite_hold": True})
     store.add_run(run)
@@ -745,6 +747,30 @@ def test_a_run_given_back_waits_as_if_nobody_had_taken_it(store, other):
     assert store.give_back(run) is False
 
 
+def test_a_run_that_is_to_stop_is_not_given_back(store):
+    run = begun(store, a_run())
+    store.request_stop(run.id, by="anna", why=None, now=TWO)
+    assert store.give_back(run) is False
+    assert store.run(run.id).state == "running"
+
+
+def test_what_waits_for_its_retry_can_be_tried_at_once(store, other):
+    # Given a Run that waits for its retry, and one that waits for its turn
+    stored(store, a_schedule("Report"))
+    failed = begun(store, a_run("Report"))
+    store.finish(failed, an_outcome(state="failed", finished_at=ONE), retry_at=THREE)
+    waiting, other_run = store.run(failed.id), a_run("Report")
+    store.add_run(other_run)
+
+    # When both are to begin now
+    assert store.try_now(waiting, TWO) is True
+    assert store.try_now(other_run, TWO) is False
+
+    # Then the first may, and a second look at what it was finds it changed
+    assert other.run(failed.id) == waiting.but(not_before=TWO, rev=waiting.rev + 1)
+    assert store.try_now(waiting, ONE) is False
+
+
 def test_only_its_taker_can_give_a_run_back(store):
     run = begun(store, a_run())
     assert store.give_back(run.but(token="another's")) is False
@@ -787,24 +813,24 @@ def test_progress_is_written_while_the_run_is_at_work_and_by_its_taker(store, ot
     run = begun(store, a_run())
 
     # When it says how far it is
-    store.report_progress(run, 1, None, None)
+    store.report_progress(run, 1, None, None, now=NOON)
     assert other.run(run.id) == run.but(progress_done=1)
-    store.report_progress(run, 2.5, 10, "schöne Zeile")
+    store.report_progress(run, 2.5, 10, "schöne Zeile", now=NOON)
 
     # Then everybody can read it, and what was read before can still be changed
     told = run.but(progress_done=2.5, progress_total=10, progress_note="schöne Zeile")
     assert other.run(run.id) == told
-    store.report_progress(run.but(token="another's"), 99, None, None)
+    store.report_progress(run.but(token="another's"), 99, None, None, now=NOON)
     assert other.run(run.id) == told
 
     # And it stays on record when the Run has ended, and can be said no more
     assert store.finish(run, an_outcome()) == []
-    store.report_progress(run, 99, None, None)
+    store.report_progress(run, 99, None, None, now=NOON)
     assert other.run(run.id).progress_done == 2.5
 
 
 def test_a_run_that_is_not_there_makes_no_progress(store):
-    store.report_progress(a_run(token="mine"), 1, 2, "half")
+    store.report_progress(a_run(token="mine"), 1, 2, "half", now=NOON)
     assert store.runs() == []
 
 

@@ -13,8 +13,10 @@ import pytest
 from helpers import NOON, a_policy, a_run, a_schedule, an_action, an_outcome, seconds, taken
 
 from dracotask import model
+from dracotask.events import KINDS
 from dracotask.model import Claim, Gap, new_run
-from dracotask.stores.base import HOLD_NOTE, Store
+from dracotask.stores import base
+from dracotask.stores.base import HOLD_NOTE, LISTENERS_NOTE, Store
 from dracotask.stores.indices import Index
 from dracotask.stores.memory import MemoryStore
 from dracotask.stores.sqlite import SQLiteStore
@@ -35,7 +37,7 @@ class Story:
         self.deeds: list[Callable[[], Any]] = [
             self.add, self.change, self.remove, self.claim, self.claim, self.claim, self.demand, self.queue, self.begin,
             self.take, self.take, self.give_back, self.finish, self.finish, self.progress, self.skip, self.stop,
-            self.hold_site, self.act, self.prune,
+            self.try_now, self.hold_site, self.act, self.prune, self.listen, self.keep_checkpoint, self.forget,
         ]  # fmt: skip
 
     def go_on(self) -> list[Any]:
@@ -55,12 +57,17 @@ class Story:
         store, now = self.store, self.moment()
         return {
             "schedules": store.schedules(), "due": store.due(now), "next": store.next_fire_time(),
+            "later": store.next_fire_time(now),
             "over": store.holds_over(now), "ahead": store.ahead_of(now), "running": store.running(),
-            "queued": [store.queued(2), store.queued(100)], "last": store.last_runs(), "runs": store.runs(limit=None),
-            "active": [store.active(name) for name in NAMES], "actions": store.actions(limit=None),
+            "queued": [store.queued(2), store.queued(100), store.queued(100, now)],
+            "last": store.last_runs(), "runs": store.runs(limit=None),
+            "active": [store.active(name) for name in NAMES],
+            "crowds": [store.crowds(NAMES), store.crowds([*NAMES, *map(str, range(99))])],
+            "actions": store.actions(limit=None),
             "history": [store.runs(task=task, limit=3, states=states) for task in TASKS for states in (
                 None, model.ENDED, ("missed", "running"),
             )],
+            "events": [row.text for row in store.events(1000)],
             "done": [store.actions(schedule=name) for name in ("", *NAMES)],
         }  # fmt: skip
 
@@ -72,7 +79,10 @@ class Story:
 
     def some_schedule(self) -> Any:
         name = self.dice.choice(NAMES)
-        return self.store.schedule(name) or a_schedule(name, task=self.dice.choice(TASKS), declared=False)
+        return self.store.schedule(name) or a_schedule(
+            name, task=self.dice.choice(TASKS), declared=False, policy=a_policy(pause_after=self.perhaps(2)),
+            after=self.perhaps(f",{self.dice.choice(NAMES)},"),
+        )
 
     def some_run(self, *states: str) -> Any:
         """Return a Run in one of these states, sometimes under another's token or of an older revision."""
@@ -83,7 +93,8 @@ class Story:
     def a_new_run(self) -> Any:
         exclusive, instances = self.dice.choice((None, None, "db", "mta")), self.dice.randint(1, 2)
         return new_run(self.some_schedule(), self.moment(), "api").but(
-            policy=a_policy(max_instances=instances), exclusive=exclusive, despite_hold=self.dice.random() < 0.2
+            policy=a_policy(max_instances=instances), exclusive=exclusive, despite_hold=self.dice.random() < 0.2,
+            priority=self.dice.choice((0, 0, 5, -5)),
         )
 
     def add(self) -> Any:
@@ -102,9 +113,12 @@ class Story:
         first, state, reason = self.moment(), self.dice.choice(model.NEVER_STARTED), self.dice.choice(("busy", "late"))
         last = first + seconds(self.dice.randrange(3))
         gap = self.perhaps(Gap(state=state, first=first, last=last, count=self.perhaps(2), reason=reason))
-        claim = Claim(fire_time=fire_time, gap=gap, next_fire_time=self.moment(), watermark=self.moment())
-        run = new_run(schedule, NOON, "tick", fire_time=fire_time) if fire_time else None
-        return self.store.claim(schedule, claim, run, self.moment())
+        fire_times = [fire_time, fire_time + seconds(1)][: self.dice.randint(1, 2)] if fire_time else []
+        claim = Claim(
+            fire_times=fire_times, gaps=[gap] if gap else [], next_fire_time=self.moment(), watermark=self.moment()
+        )
+        runs = [new_run(schedule, NOON, "tick", fire_time=fire_time) for fire_time in fire_times]
+        return self.store.claim(schedule, claim, runs, self.moment())
 
     def demand(self) -> Any:
         run = self.a_new_run()
@@ -123,12 +137,16 @@ class Story:
     def give_back(self) -> Any:
         return self.store.give_back(self.some_run("running"))
 
+    def try_now(self) -> Any:
+        return self.store.try_now(self.some_run("queued", "running"), self.moment())
+
     def finish(self) -> Any:
         outcome = an_outcome(state=self.dice.choice(model.ENDED), finished_at=self.moment())
-        return self.store.finish(self.some_run("running"), outcome)
+        return self.store.finish(self.some_run("running"), outcome, retry_at=self.perhaps(self.moment()))
 
     def progress(self) -> Any:
-        self.store.report_progress(self.some_run("running"), self.dice.randrange(9), self.perhaps(9), "counting")
+        run, done, total = self.some_run("running"), self.dice.randrange(9), self.perhaps(9)
+        self.store.report_progress(run, done, total, "counting", now=self.moment())
 
     def skip(self) -> Any:
         return self.store.skip(self.some_run("queued", "running"), "no use", self.moment())
@@ -138,7 +156,19 @@ class Story:
         return self.store.request_stop(run.id, by="anna", why=None, now=self.moment(), grace=grace)
 
     def hold_site(self) -> Any:
-        self.store.put_note(HOLD_NOTE, "by anna" if self.dice.random() < 0.3 else None)
+        self.store.put_note(HOLD_NOTE, "since\tanna\tmoving" if self.dice.random() < 0.3 else None)
+
+    def listen(self) -> Any:
+        # (Progress is told with the time of day, and so never twice the same.)
+        kinds = self.dice.sample([kind for kind in KINDS if kind != "RunProgressed"], 12)
+        self.store.put_note(LISTENERS_NOTE, self.perhaps("\n".join(kinds)))
+
+    def keep_checkpoint(self) -> Any:
+        self.store.keep_checkpoint(self.some_run("running"), f"[{self.dice.randrange(9)}]")
+
+    def forget(self) -> Any:
+        waiting = self.store.events(1000)
+        self.store.forget_events([self.dice.choice(waiting).number] if waiting else [])
 
     def act(self) -> Any:
         name = self.dice.choice(("", *NAMES))
@@ -162,7 +192,8 @@ def test_two_stores_with_the_same_past_answer_alike(seed, tmp_path: Path, monkey
             # When the same happens to both
             told = []
             for story, numbers in zip(stories, ids, strict=True):
-                monkeypatch.setattr(model, "new_run_id", lambda numbers=numbers: f"{next(numbers):026d}")
+                for home in (model, base):
+                    monkeypatch.setattr(home, "new_run_id", lambda numbers=numbers: f"{next(numbers):026d}")
                 told.append((story.go_on(), story.answers()))
 
             # Then the same came of it

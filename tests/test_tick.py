@@ -642,6 +642,55 @@ def test_old_history_goes_with_its_output_and_only_once_an_hour(house):
     assert [run.id for run in house.store.runs()] == [run.id]
 
 
+def test_a_command_brings_no_more_into_the_queue_than_a_tick_would(house):
+    # Given a task of which each fire time counts, with a run at work and ten fire times due
+    house.load(clock("10:00:00"), Report=HALF_HOURLY)
+    policy = a_policy(coalesce="all", overlap="queue", catch_up=3)
+    stored(house.store, house.report().but(policy=policy))
+    (run,) = house.tick(clock("10:30:00"))
+    taken(house.store, run)
+
+    # When commands come, again and again
+    for hour in range(12, 20):
+        house.command(clock(f"{hour}:05:00"))
+
+    # Then no more wait than may
+    assert len(house.store.runs(states=["queued"], limit=None)) == 3
+
+
+def test_of_a_task_is_kept_what_any_of_its_schedules_wants_to_keep(house):
+    # Given a task of which all is kept, and a schedule that was added for it with a policy of its own
+    house.load(clock("10:00:00"), Report=HOURLY)
+    brief = house.report().but(name="Brief", declared=False, rev=0, policy=a_policy(keep_runs=1, keep_days=0.001))
+    stored(house.store, brief.but(trigger=None, next_fire_time=None))
+    for hour in (11, 12, 13):
+        house.tick(clock(f"{hour}:00:00"))
+        house.work_off()
+
+    # When history is cleared away
+    house.housekeeping.prune(clock("13:10:00"))
+
+    # Then that of the task is still there
+    assert len(house.store.runs(states=["succeeded"], limit=None)) == 3
+
+
+def test_what_one_tick_cannot_clear_away_the_next_ones_do(house, monkeypatch):
+    # Given more history than is cleared away at once
+    monkeypatch.setattr("dracotask.housekeeping.MOST_PRUNED", 2)
+    house.load(clock("10:00:00"), Report=EVERY_SECOND)
+    stored(house.store, house.report().but(policy=a_policy(keep_runs=1)))
+    for second in range(1, 6):
+        house.tick(clock(f"10:00:{second:02}"))
+        house.work_off()
+
+    # When ticks come, of which no two are an hour apart
+    for second in range(6, 9):
+        house.housekeeping.prune(clock(f"10:00:{second:02}"))
+
+    # Then it is gone
+    assert len(house.store.runs(states=["succeeded"], limit=None)) == 1
+
+
 def test_history_goes_by_age_too(house):
     house.load(clock("10:00:00"), Report=HOURLY)
     house.tick(clock("11:00:00"))

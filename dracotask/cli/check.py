@@ -6,8 +6,8 @@ import os
 
 from ..clock import in_words, utc_now
 from ..errors import ConfigError, DracotaskError, WrongUser
+from ..keys import ALL_KEYS, seconds, seconds_or_none, size, size_or_none
 from ..run.outcome import in_bytes
-from ..siteconfig import ALL_KEYS, seconds, seconds_or_none, size, size_or_none
 from ..web.spawn import entry_point, interpreter
 from ..zones import is_zone, site_zone
 from .banners import NOBODY_AFTER, next_look

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..clock import utc_now
 from ..errors import StoreMissing
 from .output import print_json
-from .reading import find_schedule, open_to_read, really, run_as_json, runs_of
+from .reading import open_to_read, really, run_as_json, runs_named
 from .tables import run_table
 from .words import FAILURES
 
@@ -36,7 +36,7 @@ def _read(invocation: Invocation, name: str | None, limit: int, failed: bool) ->
             if name is None:
                 found = store.runs(states=states, limit=limit)
             else:
-                found = runs_of(store, find_schedule(invocation, store, name), states=states, limit=limit)
+                found = runs_named(invocation, store, name, states=states, limit=limit)
             return [really(store, invocation.state, run) for run in found]
     except StoreMissing:
         if name is None:

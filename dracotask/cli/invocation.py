@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..siteconfig import Config
     from ..state import State
+    from .listing import Selection
 
 NAME = "dracotask.py"
 
@@ -25,11 +26,13 @@ class Invocation:
     """One call of the program. The site is made when a command first asks for it.
 
     :param docroot: as it was typed.
+    :ivar selection: which schedules ``list`` is to show; None for all.
     """
 
     def __init__(self, docroot: str) -> None:
         self.docroot = docroot
         self.paper = Paper.of(sys.stdout)
+        self.selection: Selection | None = None
         self._site: Site | None = None
 
     @property

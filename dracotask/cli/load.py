@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
+from ..clock import utc_now
 from ..errors import LoadError
+from ..triggers.listed import is_same_rule
 from .output import visible_line
 from .words import schedule_in_words
 
@@ -45,7 +47,7 @@ def summary(loaded: Loaded, before: dict[str, Schedule]) -> list[str]:
     lines = []
     for declared in loaded.declared:
         known = before.get(declared.name)
-        sign = "+" if known is None else "~" if known.trigger != declared.trigger else " "
+        sign = "+" if known is None else " " if is_same_rule(known.trigger, declared.trigger, utc_now()) else "~"
         was = f", was {schedule_in_words(known.trigger)}" if known and sign == "~" else ""
         lines.append(f"{sign} {declared.name:<{width}}  {schedule_in_words(declared.trigger)}{was}")
     lines += [f"- {name:<{width}}  gone from the file" for name in before if name not in names]

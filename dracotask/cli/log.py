@@ -26,6 +26,9 @@ _MARK = re.compile(re.escape(MARK).replace(b"%d", rb"(\d+)"))
 
 _CHUNK = 1 << 16
 
+#: What stands above the output of an attempt where a Run had several.
+HEADER = b"--- attempt %d ---\n"
+
 
 def print_run_log(invocation: Invocation, word: str, *, follow: bool) -> None:
     """Print the output of a Run, or of a Task's newest one; with ``follow`` until it ends."""
@@ -36,7 +39,7 @@ def print_run_log(invocation: Invocation, word: str, *, follow: bool) -> None:
         print(f"{run.schedule} was {run.state} at that time: {reason}", file=sys.stderr)
         return
     printer = Printer()
-    shown = _print_stream(invocation, run, printer, follow=follow)
+    shown = _print_attempts(invocation, run, printer, follow=follow)
     printer.close()
     if follow and run.state in (QUEUED, RUNNING):
         _say_end(invocation, run.id)
@@ -44,10 +47,37 @@ def print_run_log(invocation: Invocation, word: str, *, follow: bool) -> None:
         print(f"{run.schedule} has printed nothing.", file=sys.stderr)
 
 
-def _print_stream(invocation: Invocation, run: Run, printer: Printer, *, follow: bool) -> int:
+def _print_attempts(invocation: Invocation, run: Run, printer: Printer, *, follow: bool) -> int:
+    """Print the output of each attempt, in order; return how many bytes that were.
+
+    Where there are several, a line stands above each.
+    """
+    attempt = shown = 0
+    while attempt < max(run.attempt, 1):
+        attempt += 1
+        if attempt > 1 or run.attempt > 1:
+            printer.write(HEADER % attempt)
+        shown += _print_stream(invocation, run, attempt, printer, follow=follow)
+        if follow:
+            run = _next_attempt(invocation, run, attempt)
+    return shown
+
+
+def _next_attempt(invocation: Invocation, run: Run, attempt: int) -> Run:
+    """Return a Run as it is by now, once it has begun another attempt or come to its end."""
+    while True:
+        with open_to_read(invocation) as store:
+            run = store.run(run.id) or run
+        if run.state != QUEUED or run.attempt > attempt or not run.attempt:
+            return run
+        time.sleep(LOOK_EVERY)
+
+
+def _print_stream(invocation: Invocation, run: Run, attempt: int, printer: Printer, *, follow: bool) -> int:
     """Print what there is, and with ``follow`` what comes; return how many bytes of the stream are past."""
-    output = OutputFile(invocation.state.output_file(run.id), Policy.from_text(run.policy).max_output)
-    is_over = not follow or not _goes_on(invocation, run.id)
+    state = invocation.state
+    output = OutputFile(state.output_file(run.id, attempt), Policy.from_text(run.policy).max_output)
+    is_over = not follow or not _goes_on(invocation, run.id, attempt)
     while True:
         for data in output.news():
             printer.write(data)
@@ -55,16 +85,18 @@ def _print_stream(invocation: Invocation, run: Run, printer: Printer, *, follow:
             return output.shown
         time.sleep(LOOK_EVERY)
         # Asked before the last look, so that nothing printed in between is missed.
-        is_over = not _goes_on(invocation, run.id)
+        is_over = not _goes_on(invocation, run.id, attempt)
 
 
-def _goes_on(invocation: Invocation, run_id: str) -> bool:
-    """Tell whether a Run may still print: the kernel's lock says so, and the store only where there is none."""
+def _goes_on(invocation: Invocation, run_id: str, attempt: int) -> bool:
+    """Tell whether an attempt may still print: the kernel's lock says so, and the store only where there is none."""
+    if os.path.exists(invocation.state.output_file(run_id, attempt + 1)):
+        return False
     if is_locked(invocation.state.run_lock(run_id)):
         return True
     with open_to_read(invocation) as store:
         run = store.run(run_id)
-    if run is None or run.state not in (QUEUED, RUNNING):
+    if run is None or run.state not in (QUEUED, RUNNING) or run.attempt > attempt or run.not_before:
         return False
     # Running without a lock: its supervisor is gone, unless it has just taken the one and not the other.
     return run.state == QUEUED or is_locked(invocation.state.run_lock(run_id))

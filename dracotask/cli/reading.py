@@ -29,7 +29,7 @@ RUN_KEYS = (
     "id", "schedule", "task", "state", "origin", "fire_time", "queued_at", "started_at", "finished_at",
     "attempt", "host", "pid", "exit_code", "summary", "error",
     "fire_from", "fire_count", "cpu_seconds", "peak_memory", "output_bytes", "requested_by",
-    "arguments", "progress_done", "progress_total", "progress_note", "stop_by", "stop_why",
+    "arguments", "progress_done", "progress_total", "progress_note", "stop_by", "stop_why", "priority", "not_before",
 )  # fmt: skip
 
 
@@ -48,7 +48,9 @@ class Reading:
         # Without a transaction, which would keep the writers waiting for whoever only looks.
         self.schedules = store.schedules()
         self.last_runs = {name: really(store, state, run) for name, run in store.last_runs().items()}
-        self.queued = {run.schedule: run for run in store.runs(states=(QUEUED,), limit=None)}
+        queued = store.runs(states=(QUEUED,), limit=None)
+        # (One that could begin now tells more than one that waits for its retry.)
+        self.queued = {run.schedule: run for run in sorted(queued, key=lambda run: run.not_before is None)}
         self.running = [run for run in store.running() if really(store, state, run).state == RUNNING]
         self.site_hold = SiteHold.of(store)
         self.problem = store.note(PROBLEM_NOTE)
@@ -106,7 +108,10 @@ def find_run(invocation: Invocation, store: Store, word: str) -> Run:
     run = store.run(word)
     if run is not None:
         return run
-    newest = runs_of(store, find_schedule(invocation, store, word), states=(RUNNING, *ENDED), limit=1)
+    newest = runs_named(invocation, store, word, states=(RUNNING, *ENDED), limit=1)
+    # One that waits for its retry was started too.
+    newest += [run for run in store.active(word) if run.state == QUEUED and run.attempt]
+    newest.sort(key=lambda run: run.id, reverse=True)
     if not newest:
         raise RunNotFound(f"{word} has never run. Run it now: {invocation.command(word)}")
     return newest[0]
@@ -117,15 +122,27 @@ def runs_of(store: Store, schedule: Schedule, *, states: Iterable[str] | None = 
     return store.runs(task=schedule.task, schedule=schedule.name, states=states, limit=limit)
 
 
+def runs_named(
+    invocation: Invocation, store: Store, name: str, *, states: Iterable[str] | None = None, limit: int
+) -> list[Run]:
+    """Return the history of a name, newest first; also of one that was removed, which its Runs remember.
+
+    :raises TaskNotFound: there never was such a Schedule, or its history is gone as well.
+    """
+    if store.schedule(name) is None and store.runs(schedule=name, limit=1):
+        return store.runs(schedule=name, states=states, limit=limit)
+    return runs_of(store, find_schedule(invocation, store, name), states=states, limit=limit)
+
+
 # -- As JSON -----------------------------------------------------------------------------------
 
 
 def run_as_json(run: Run) -> dict[str, Any]:
     facts = {name: _value(getattr(run, name)) for name in RUN_KEYS}
-    return {**facts, "arguments": json.loads(run.arguments)}
+    return {**facts, "arguments": json.loads(run.arguments), "attempts": json.loads(run.attempts or "[]")}
 
 
-def schedule_as_json(schedule: Schedule, last_run: Run | None) -> dict[str, Any]:
+def schedule_as_json(schedule: Schedule, last_run: Run | None, queued: Run | None = None) -> dict[str, Any]:
     return {
         "name": schedule.name,
         "task": schedule.task,
@@ -133,6 +150,7 @@ def schedule_as_json(schedule: Schedule, last_run: Run | None) -> dict[str, Any]
         "declared": schedule.declared,
         "held": schedule.held_at is not None,
         "next_fire_time": _value(schedule.next_fire_time),
+        "next_retry": _value(queued.not_before) if queued else None,
         "last_run": None if last_run is None else run_as_json(last_run),
     }
 

@@ -42,8 +42,8 @@ EXITS = {
 
 #: The commands there are, for "did you mean"; :mod:`.commands` has one function for each but ``due``.
 COMMANDS = (
-    "list", "run", "due", "show", "runs", "log", "stop", "demand", "hold", "resume", "skip-next", "reschedule", "add",
-    "remove", "drain", "load", "check", "init", "serve",
+    "list", "run", "due", "show", "preview", "simulate", "runs", "log", "stop", "demand", "hold", "resume", "skip-next",
+    "reschedule", "add", "update", "remove", "export", "import", "drain", "load", "check", "init", "serve",
 )  # fmt: skip
 
 
@@ -51,12 +51,19 @@ def run_task(docroot: str, name: str) -> int:
     """``DOCROOT TASKNAME``: run the task here and now; its output is kept, and shown."""
     from ..site import Site
 
+    site = Site(docroot)
     try:
-        run = Site(docroot).run(name, by=caller(), tee=1)
+        run = site.run(name, by=caller(), tee=1)
     except TaskNotFound as error:
         raise among_commands(error) from None
     say_how_it_ended(run)
-    return EXITS[run.state]
+    site.tell_of_run(say_that_it_waits)
+    return exit_code(run)
+
+
+def exit_code(run: Run) -> int:
+    """Return the exit code for a Run: one that waits for its retry has failed for now."""
+    return EXIT_FAILED if run.state == QUEUED and run.attempt else EXITS[run.state]
 
 
 def among_commands(error: TaskNotFound) -> TaskNotFound:
@@ -81,9 +88,25 @@ def caller() -> str:
     return name if sys.stdin and sys.stdin.isatty() else f"{name} (no terminal)"
 
 
+def say_that_it_waits(words: str) -> None:
+    """Say on a terminal why the command does not end; a listener may take as long as ``listener_limit``."""
+    if sys.stderr.isatty():
+        from .output import visible_line
+
+        print(f"dracotask: {visible_line(words)}; Ctrl-C leaves it to the next tick", file=sys.stderr)
+
+
 def say_how_it_ended(run: Run) -> None:
     """Say on stderr what cron's mail and a terminal should know: a failure; on a terminal also a success."""
-    if run.state != SUCCEEDED:
+    if run.state == QUEUED and run.not_before:
+        from ..clock import utc_now
+        from .output import visible_line
+        from .words import about, failure_in_words, which_retry
+
+        left = about(max((run.not_before - utc_now()).total_seconds(), 0))
+        words = f"{visible_line(run.schedule)} {visible_line(failure_in_words(run))}"
+        print(f"dracotask: {words}; {which_retry(run)} in {left}, by whoever looks then", file=sys.stderr)
+    elif run.state != SUCCEEDED:
         from .output import visible_line
 
         state = run.state.replace("_", " ")

@@ -28,11 +28,15 @@ from .words import (
     about,
     action_in_words,
     arguments_in_words,
+    failing_in_words,
     keeping_in_words,
+    lateness_in_words,
     limits_in_words,
     moment_in_words,
     on_clock,
     parameters_in_words,
+    policy_in_words,
+    rule_in_short,
     schedule_in_words,
 )
 
@@ -50,7 +54,7 @@ FEW = 5
 #: The keys of the JSON that are the Schedule's own, beyond those of the list.
 OWN_KEYS = (
     "description", "source", "override", "held_at", "held_by", "held_why", "held_until", "skip_until", "skip_why",
-    "vanished_at",
+    "vanished_at", "failures",
 )  # fmt: skip
 
 
@@ -90,10 +94,10 @@ def _facts(invocation: Invocation, shown: Shown) -> Iterator[tuple[str, str]]:
     """Yield a label and words for each fact; without a label the line belongs to the one above."""
     schedule, policy = shown.schedule, Policy.from_text(shown.schedule.policy)
     yield "Schedule", schedule_in_words(schedule.in_force)
-    yield "", schedule.in_force or ""
+    yield "", rule_in_short(schedule.in_force)
     if schedule.override:
         yield "", f"until the file says otherwise; there it is {schedule_in_words(schedule.trigger)}"
-        yield "", schedule.trigger or ""
+        yield "", rule_in_short(schedule.trigger)
     yield "Now", "; ".join(_now(invocation, shown))
     if not schedule.declared:
         yield "Task", f"{schedule.task}, added at run time"
@@ -101,6 +105,9 @@ def _facts(invocation: Invocation, shown: Shown) -> Iterator[tuple[str, str]]:
     yield "Takes", parameters_in_words(schedule.parameters)
     yield "Defined", f"{invocation.site.docroot}/{schedule.source}"
     yield "Limits", limits_in_words(policy)
+    yield "Late", lateness_in_words(policy)
+    yield "Failing", failing_in_words(policy)
+    yield "Its own", policy_in_words(schedule.own_policy)
     yield "Keeps", keeping_in_words(policy)
 
 
@@ -111,6 +118,8 @@ def _now(invocation: Invocation, shown: Shown) -> Iterator[str]:
         yield at_work(run, now, zone)
     if schedule.name in reading.queued:
         yield queue_in_words(invocation, reading.queued[schedule.name], now, zone)
+    if schedule.failures and schedule.failures > 1 and not schedule.held_at:
+        yield f"has failed {schedule.failures} times in a row"
     if schedule.demand:
         yield f"once more after that, as {schedule.demand} demanded"
     yield from obstacles(invocation, reading, schedule, now, zone)
@@ -156,7 +165,9 @@ def print_task_as_json(invocation: Invocation, name: str) -> None:
     hold = shown.reading.site_hold
     print_json(
         {
-            **schedule_as_json(schedule, shown.reading.last_runs.get(schedule.name)),
+            **schedule_as_json(
+                schedule, shown.reading.last_runs.get(schedule.name), shown.reading.queued.get(schedule.name)
+            ),
             "schedule": schedule_in_words(schedule.in_force),
             **values_as_json(schedule, OWN_KEYS),
             "site_held": values_as_json(hold, SiteHold.__slots__) if hold else None,
@@ -166,6 +177,7 @@ def print_task_as_json(invocation: Invocation, name: str) -> None:
             "now": "; ".join(_now(invocation, shown)),
             "progress": [_progress_as_json(run) for run in shown.running],
             "policy": {key: getattr(policy, key) for key in policy.__slots__},
+            "own_policy": json.loads(schedule.own_policy or "{}"),
             "next_fire_times": moments_as_json([each.fire_time for each in shown.upcoming]),
             "notes": {rfc3339(each.fire_time): each.notes for each in shown.upcoming if each.notes},
             "actions": [action_as_json(action) for action in shown.actions],

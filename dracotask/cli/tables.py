@@ -12,13 +12,16 @@ from .words import (
     STATES,
     about,
     duration,
+    failure_in_words,
     is_late,
     last_in_words,
     moment_in_words,
     next_in_words,
     result_in_words,
+    retry_in_words,
     rule_in_words,
     title,
+    waiting_in_words,
 )
 
 TYPE_CHECKING = False
@@ -59,14 +62,20 @@ class Line:
         self.schedule = schedule
         self.words = rule_in_words(schedule)
         self.next = next_in_words(schedule, now, zone, late_after)
-        if site_held and not schedule.held_at and not schedule.vanished_at:
+        with_site = site_held and not schedule.held_at and not schedule.vanished_at
+        if with_site:
             schedule, self.next = schedule.but(held_at=now), ("held with the site", "held")
         if queued is not None and not schedule.held_at:
             waits = f"queued, {about(max((now - queued.queued_at).total_seconds(), 0))}"
-            self.next = waits, waits
+            retry = retry_in_words(queued, now, zone)
+            self.next = (retry, retry.partition(" at ")[0]) if retry else (waits, waits)
         self.last = last_in_words(run, now, zone)
         self.result = visible_line(result_in_words(run))
+        if queued is not None and queued.not_before and queued.error:
+            self.result = visible_line(failure_in_words(queued))
         self.mark = _mark(schedule, run, is_late(schedule, now, late_after))
+        if with_site and self.mark == "held" and run is not None and run.state in FAILURES:
+            self.mark = "failed"  # which the hold of all the site must not hide
         self.rank = _rank(schedule, self.mark)
 
 
@@ -157,7 +166,7 @@ def run_table(runs: Sequence[Run], paper: Paper, *, now: datetime, zone: tzinfo,
         "TASK": [visible_line(title(run.schedule, run.task)) for run in runs],
         "WHEN": [_when(run, now, zone) for run in runs],
         "BY": [run.origin for run in runs],
-        "RESULT": [visible_line(result_in_words(run)) for run in runs],
+        "RESULT": [visible_line(waiting_in_words(run, now, zone) or result_in_words(run)) for run in runs],
     }
     if not with_task:
         del table["TASK"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..model import Policy, Run, Schedule
 from ..state import is_locked
 from .banners import next_look, nobody_looks, site_held_in_words
-from .words import moment_in_words, next_in_words, progress_in_words, since_in_words
+from .words import moment_in_words, next_in_words, progress_in_words, rule_in_words, since_in_words, waiting_in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def obstacles(
 
 def queue_in_words(invocation: Invocation, queued: Run, now: datetime, zone: tzinfo) -> str:
     """Return since when a Run waits to be started, and whether all slots are busy."""
-    words = f"queued since {since_in_words(queued.queued_at, now, zone)}"
+    words = waiting_in_words(queued, now, zone)
+    if words and queued.not_before and queued.not_before > now:
+        return words
+    words = words or f"queued since {since_in_words(queued.queued_at, now, zone)}"
     most = invocation.config.max_running
     if all(is_locked(invocation.state.slot(number)) for number in range(1, most + 1)):
         return f"{words}: all slots are busy ({most})"
@@ -73,6 +76,8 @@ def what_comes(schedule: Schedule, now: datetime, zone: tzinfo, late_after: floa
     """Return when a Schedule runs by itself, or that it never does."""
     if schedule.in_force is None:
         return "runs on demand only"
+    if schedule.next_fire_time is None and schedule.after:
+        return f"runs {rule_in_words(schedule)}"
     if schedule.next_fire_time is None:
         return "never fires again: its last moment is past"
     words, _ = next_in_words(schedule, now, zone, late_after)

@@ -22,7 +22,7 @@ from ..model import (
     Run,
     Schedule,
 )
-from ..run.outcome import in_bytes
+from ..run.outcome import WISH, in_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ STATES = {
 #: A Run in one of these states is a failure to its owner. Stopped is what somebody wanted.
 FAILURES = (FAILED, TIMED_OUT, LOST)
 
+#: Of the text of a rule people see so many letters.
+LONGEST_RULE = 200
+
 #: What ``run()`` takes, by the kinds of :mod:`dracotask.arguments`.
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text", "json": "JSON"}
 
@@ -55,6 +58,7 @@ DEEDS = {
     "skip_next": "skipped",
     "reschedule": "rescheduled it",
     "add": "added it",
+    "update": "updated",
     "remove": "removed it",
     "demand": "demanded a run",
     "run_now": "ran it",
@@ -122,6 +126,12 @@ def schedule_in_words(trigger: str | None) -> str:
         return trigger
 
 
+def rule_in_short(trigger: str | None) -> str:
+    """Return the text of a trigger for people, who want no more than the beginning of a list of dates; "" for none."""
+    text = trigger or ""
+    return text if len(text) <= LONGEST_RULE else f"{text[:LONGEST_RULE]}…"
+
+
 def rule_in_words(schedule: Schedule) -> str:
     """Return when a task is due, in words, and whether that is another rule than the file's."""
     words = schedule_in_words(schedule.in_force)
@@ -151,7 +161,7 @@ def next_in_words(schedule: Schedule, now: datetime, zone: tzinfo, late_after: f
         return by + _held_from_to(schedule, now, zone), by
     fire_time = schedule.next_fire_time
     if fire_time is None:
-        return ("no more", "no more") if schedule.in_force else ("-", "-")
+        return ("no more", "no more") if schedule.in_force and not schedule.after else ("-", "-")
     if schedule.skip_until and fire_time <= schedule.skip_until:
         through = "" if fire_time == schedule.skip_until else "up to "
         return f"skips {through}{moment_in_words(schedule.skip_until, now, zone)}", "skipped"
@@ -195,6 +205,8 @@ def result_in_words(run: Run | None) -> str:
     if run.state == RUNNING and run.stop_at:
         word = "stopping"
     took = duration(run)
+    if run.attempt > 1 and run.state != QUEUED:
+        word = f"{word}, attempt {run.attempt}"
     head = f"{word}, {in_words(took)}" if took is not None else word
     if run.state == RUNNING and (progress := progress_in_words(run)):
         return f"{head}, {progress}"
@@ -229,6 +241,65 @@ def _what_it_told(run: Run) -> str:
     return told
 
 
+def retry_in_words(run: Run, now: datetime, zone: tzinfo) -> str:
+    """Return which retry a Run waits for and when that is: "retry 2 of 5 at 12:34"; "" when it waits for none."""
+    if run.state != QUEUED or run.not_before is None:
+        return ""
+    if run.not_before <= now:
+        return f"{which_retry(run)} now"
+    return f"{which_retry(run)} at {moment_in_words(run.not_before.replace(microsecond=0), now, zone)}"
+
+
+def failure_in_words(run: Run) -> str:
+    """Return how the last attempt of a Run ended that waits for its retry: "failed: no such host"."""
+    error = run.error or ""
+    return error if error.startswith(WISH) else f"failed: {error}"
+
+
+def which_retry(run: Run) -> str:
+    """Return which retry a Run waits for: "retry 2 of 5"; nobody has numbered those that it asked for itself."""
+    retries = Policy.from_text(run.policy).retries
+    return f"retry {run.attempt} of {retries}" if run.attempt <= retries else f"retry {run.attempt}"
+
+
+def waiting_in_words(run: Run, now: datetime, zone: tzinfo) -> str:
+    """Return the same with what went wrong: "retry 2 of 5 at 12:34, after: ConnectionError"."""
+    words = retry_in_words(run, now, zone)
+    return f"{words}, after: {run.error}" if words and run.error else words
+
+
+def lateness_in_words(policy: Policy) -> str:
+    """Return what becomes of fire times that come late, together, or while a Run is active."""
+    together = {
+        "latest": "one run makes up for several, the latest",
+        "earliest": "one run makes up for several, the earliest",
+        "all": f"each of several has its run, at most the latest {policy.catch_up}",
+    }[policy.coalesce]
+    late = "however late" if policy.grace is None else f"missed when {in_words(policy.grace)} late"
+    beside = {
+        "skip": "while one is active others are skipped",
+        "queue": "while one is active others wait",
+        "allow": "one may begin beside another",
+    }[policy.overlap]
+    priority = f"; priority {policy.priority}" if policy.priority else ""
+    return f"{late}; {together}; {beside}{priority}"
+
+
+def failing_in_words(policy: Policy) -> str:
+    """Return what becomes of a Run that failed; "" when nothing does."""
+    said = []
+    if policy.retries:
+        backoff = f", each time {policy.retry_backoff:g} times as late" if policy.retry_backoff > 1 else ""
+        more = f" up to {in_words(policy.retry_max_delay)}" if backoff else ""
+        only = f", if it raised {policy.retry_on.replace(',', ' or ')}" if policy.retry_on else ""
+        said.append(f"tried again {policy.retries} times, after {in_words(policy.retry_delay)}{backoff}{more}{only}")
+    if policy.on_lost == "retry":
+        said.append("tried again when its process died")
+    if policy.pause_after:
+        said.append(f"held after {policy.pause_after} failures in a row")
+    return "; ".join(said)
+
+
 def limits_in_words(policy: Policy) -> str:
     """Return what a Run may take."""
     limit = f"at most {in_words(policy.time_limit)}" if policy.time_limit else "no time limit"
@@ -249,6 +320,12 @@ def keeping_in_words(policy: Policy) -> str:
 def arguments_in_words(arguments: Mapping[str, Any]) -> str:
     """Return what ``run()`` is handed, as JSON has it: ``to = "anna", limit = 5``."""
     return ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
+
+
+def policy_in_words(own: str | None) -> str:
+    """Return a Schedule's own policy as dracotask.toml would say it: ``retries = 3, time_limit = "none"``."""
+    said = json.loads(own or "{}")
+    return arguments_in_words({key: "none" if value is None else value for key, value in said.items()})
 
 
 def parameters_in_words(parameters: str | None) -> str:
@@ -278,6 +355,9 @@ def _detail(verb: str, details: Mapping[str, Any], now: datetime, zone: tzinfo) 
         return f" {moment_in_words(from_text(details['fire_time']), now, zone)}"
     if verb == "reschedule":
         return f", {schedule_in_words(details['trigger'])}" if "trigger" in details else ", back to the file's rule"
+    if verb == "update":
+        rule = f", now {schedule_in_words(details['trigger'] or None)}" if "trigger" in details else ""
+        return f" its {', '.join([*sorted(details.keys() - {'trigger'}), *(['rule'] if rule else [])])}{rule}"
     if verb == "add" and "trigger" in details:
         return f", {schedule_in_words(details['trigger'])}"
     return ""

@@ -3,9 +3,9 @@
 A pair of pipes rather than a socket pair: ``socket`` costs a tenth of a bare interpreter's
 start. A message is a few texts; four bytes of length stand before it.
 
-``done``, ``failed`` and ``interrupted`` say how the run ended, ``stale`` and ``gone`` that it never began, ``polite``
-that the task asks whether to go on, ``told`` that it has heard no. ``progress`` and ``steer`` want
-something done at once; ``report`` is what a load has found.
+``done``, ``failed``, ``retry`` and ``interrupted`` say how the run ended, ``raised`` by what, ``stale`` and ``gone``
+that it never began, ``polite`` that the task asks whether to go on, ``told`` that it has heard no. ``progress`` and
+``steer`` want something done at once; ``report`` is what a load has found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LONGEST_OF_A_LOAD = 64 << 20
 LONGEST = 4096 - 4
 
 #: Of these the last is kept. Whatever else a task may write to the pipe is passed on at once, and forgotten.
-_KEPT = ("done", "failed", "gone", "interrupted", "stale", "polite", "told", "report")
+_KEPT = ("done", "failed", "gone", "interrupted", "raised", "retry", "stale", "polite", "told", "report")
 
 
 class Sender:
@@ -39,6 +39,10 @@ class Sender:
 
     def is_of_this_process(self) -> bool:
         return self.pid == os.getpid()
+
+    def is_open(self) -> bool:
+        """Tell whether it still leads to where it did: a task may close all it finds."""
+        return identity(self.descriptor) == self._pipe
 
     def send(self, *fields: str) -> None:
         """Send one message, unless this is a process that a task has forked."""

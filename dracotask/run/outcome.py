@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: A summary or an error is one line of at most so many letters.
 LINE = 500
 
+#: How the error of a Run begins that has raised Retry.
+WISH = "asked to be tried again"
+
 _SIGNALS = {
     1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL, an illegal instruction", 6: "SIGABRT, it aborted",
     7: "SIGBUS, a bus error", 8: "SIGFPE, an arithmetic error", 9: "SIGKILL (out of memory?)",
@@ -46,7 +49,7 @@ def judge(ended: Ended, policy: Policy, *, stopped_by: str | None, now: datetime
 def _verdict(
     ended: Ended, policy: Policy, code: int, stopped_by: str | None
 ) -> tuple[str, str | None, str | None]:
-    report = ended.mailbox.last("done", "failed", "interrupted", "gone")
+    report = ended.mailbox.last("done", "failed", "interrupted", "gone", "retry")
     kind, words = (report[0], "\0".join(report[1:])) if report else (None, None)
     # A task that has heard no from proceed() has not done all it would have done.
     if kind == "done" and code == 0 and not (ended.why and ended.mailbox.last("told")):
@@ -61,6 +64,9 @@ def _verdict(
         return FAILED, None, _over_memory(policy, ended.number)
     if kind == "failed":
         return FAILED, None, _with_limit(words or "", policy)
+    if kind == "retry":
+        _, why = _wish(ended)
+        return FAILED, None, f"{WISH}{f': {why}' if why else ''}"
     if kind == "gone":
         return MISSED, "the task is gone from the file", None
     if kind == "interrupted":
@@ -84,6 +90,31 @@ def _unreported(code: int) -> str:
     if code < 0:
         return f"killed by {_SIGNALS.get(-code, f'signal {-code}')}"
     return f"ended the process itself with exit code {code} (os._exit?)"
+
+
+def _wish(ended: Ended) -> tuple[float | None, str]:
+    """Return in how many seconds a body wants to be tried again (None: as the policy says), and why."""
+    _, after, why = [*(ended.mailbox.last("retry") or ()), "", "", ""][:3]
+    try:
+        seconds = float(after)
+    except ValueError:
+        return None, why
+    return (seconds if 0 <= seconds < float("inf") else None), why
+
+
+def retry_time(run: Run, outcome: Outcome, ended: Ended) -> datetime | None:
+    """Return when a Run that has failed is to be tried again; None when it is not."""
+    from ..planning import next_attempt
+
+    report = ended.mailbox.last("done", "failed", "interrupted", "gone", "retry")
+    if outcome.state == FAILED and report and report[0] == "retry" and not ended.why:
+        return next_attempt(run, outcome, wanted=True, asked=_wish(ended)[0])
+    raised = ",".join((ended.mailbox.last("raised") or ())[1:]).split(",")
+    if outcome.state == TIMED_OUT:
+        raised.append("TimedOut")
+    elif ended.why == "memory":
+        raised.append("MemoryError")
+    return next_attempt(run, outcome, raised=raised)
 
 
 def lost(now: datetime, why: str) -> Outcome:
@@ -111,21 +142,28 @@ def in_bytes(number: float) -> str:
 
 # -- Left in the lock file when no store would have it -----------------------------------------
 
+_MOMENTS = ("finished_at", "retry_at")
 _NUMBERS = {"exit_code": int, "cpu_seconds": float, "peak_memory": int, "output_bytes": int}
 
 
-def to_lines(run: Run, outcome: Outcome) -> str:
+def to_lines(run: Run, outcome: Outcome, retry_at: datetime | None = None) -> str:
     """Return the Outcome as text that :func:`from_lines` reads back."""
     facts = [("token", run.token), *((name, getattr(outcome, name)) for name in outcome.__slots__)]
-    written = ((name, to_text(value) if name == "finished_at" else value) for name, value in facts)
+    facts.append(("retry_at", retry_at))
+    written = ((name, to_text(value) if name in _MOMENTS and value else value) for name, value in facts)
     return "".join(f"{name}={value}\n" for name, value in written if value is not None) + "end\n"
 
 
-def from_lines(text: str, run: Run) -> Outcome | None:
-    """Read an Outcome that the supervisor of ``run`` left; None when there is none, or not a whole one."""
+def from_lines(text: str, run: Run) -> tuple[Outcome, datetime | None] | None:
+    """Read an Outcome that the supervisor of ``run`` left, and when there is to be a retry.
+
+    None when there is no such text, or not a whole one.
+    """
     lines = text.strip("\0 ").splitlines()
     facts = dict(line.split("=", 1) for line in lines if "=" in line)
     if "end" not in lines or facts.pop("token", None) != run.token:
         return None
+    retry_at = facts.pop("retry_at", None)
     values = {name: _NUMBERS[name](value) if name in _NUMBERS else value for name, value in facts.items()}
-    return Outcome(**{**values, "finished_at": from_text(facts["finished_at"])})
+    outcome = Outcome(**{**values, "finished_at": from_text(facts["finished_at"])})
+    return outcome, from_text(retry_at) if retry_at else None

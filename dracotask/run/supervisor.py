@@ -14,11 +14,11 @@ import time
 from ..clock import utc_now
 from ..errors import DracotaskError, StoreError
 from ..failpoints import reach
-from ..model import Outcome, Policy, Run
-from ..state import is_current, lock
+from ..model import FAILED, STOPPED, TIMED_OUT, Outcome, Policy, Run
+from ..state import is_current, lock, write_whole
 from .channel import LONGEST, order_of
 from .limits import adopt_orphans
-from .outcome import judge, to_lines
+from .outcome import judge, retry_time, to_lines
 from .output import RunOutput
 from .process import fork_body
 from .watch import Attention, Watch
@@ -26,6 +26,7 @@ from .watch import Attention, Watch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, getsignal, signal
 
     from ..state import State
@@ -78,6 +79,8 @@ class Supervisor:
         self._adopts = False
         self.told_to_stop = False
         self.told_by = ""
+        #: Where to say that there is something to tell; None where whoever waits for the end tells it anyway.
+        self.news: int | None = None
 
     def listen(self) -> None:
         """Take INT and TERM as the wish that the run at hand be stopped, and recorded so.
@@ -127,7 +130,7 @@ class Supervisor:
 
     def _takeable(self, store: Store, limit: int) -> list[Run]:
         """Return queued Runs; none while the task file is broken, for they wait for its mending."""
-        return [] if store.note(PROBLEM_NOTE) is not None else store.queued(limit)
+        return [] if store.note(PROBLEM_NOTE) is not None else store.takeable(limit, utc_now())
 
     def _take_next(self, store: Store) -> tuple[Run, int] | None:
         """Return a Run made our own and the descriptor of its lock; None when there is none to be had."""
@@ -149,7 +152,7 @@ class Supervisor:
         :param is_new: it is not in the store yet, and comes there in the same step.
         """
         token = os.urandom(8).hex()
-        limit = Policy.from_text(run.policy).max_instances
+        limit = Policy.from_text(run.policy).most_at_work
         take = store.begin if is_new else store.take
         try:
             taken = take(run, token=token, host=self.host, pid=os.getpid(), now=utc_now(), limit=limit)
@@ -161,15 +164,15 @@ class Supervisor:
 
     def see_through(
         self, store: Store, run: Run, held: int, body: Body, *, niceness: int = 0, tee: int | None = None
-    ) -> Outcome | None:
+    ) -> Run | None:
         """Have the body do a taken Run, watch it to its end and record the outcome.
 
         :param held: the descriptor of the Run's lock; closed, and the lock gone, afterwards.
-        :return: the outcome; None when the task file has changed into one that cannot be loaded, for which
-            the Run now waits.
+        :return: the Run with its outcome, or queued again for its retry; None when the task file has changed into
+            one that cannot be loaded, for which the Run now waits.
         """
         policy = Policy.from_text(run.policy)
-        output = RunOutput(self.state.output_file(run.id), policy.max_output, tee=tee)
+        output = RunOutput(self.state.output_file(run.id, run.attempt), policy.max_output, tee=tee)
         care = Care(self, store, run, held)
         ended = self._watch(store, run, body, output, care, niceness)
         for _ in range(MOST_TRIES):
@@ -181,14 +184,34 @@ class Supervisor:
             self._give_back(store, run, held)
             return None
         outcome = judge(ended, policy, stopped_by=care.bell.by or "nobody", now=utc_now(), output_bytes=output.total)
+        retry_at = retry_time(run, outcome, ended) if outcome.state in (FAILED, TIMED_OUT) else None
         reach("outcome_known")
-        if self._record(store, run, outcome, care, held):
+        if self._record(store, run, outcome, care, held, retry_at):
             reach("outcome_recorded")
             release_run_lock(self.state, run.id, held)
+            self._say_news(store)
         else:
             os.close(held)
         output.pass_on_all(lambda: self.told_to_stop)
-        return outcome
+        return self._afterwards(store, run, outcome, retry_at)
+
+    def _say_news(self, store: Store) -> None:
+        """Have the listeners told, if there are any."""
+        if self.news is not None and store.listeners():
+            try:
+                os.write(self.news, b".")
+            except OSError:
+                pass  # our tick is gone, and the next one tells; or it has not read the last word yet
+
+    def _afterwards(self, store: Store, run: Run, outcome: Outcome, retry_at: datetime | None) -> Run:
+        """Return a Run as it is after an attempt."""
+        if retry_at is not None:
+            try:
+                return store.run(run.id) or run
+            except StoreError:
+                pass  # which has the outcome in hand, or will find it in the lock file
+        ended: Run = run.but(**{name: getattr(outcome, name) for name in outcome.__slots__})
+        return ended
 
     def _watch(
         self, store: Store, run: Run, body: Body, output: RunOutput, care: Care, niceness: int
@@ -200,12 +223,21 @@ class Supervisor:
             return None
         strangers = self._strangers(body)
         self._adopts = self._adopts or adopt_orphans()  # before it may begin: nothing that it starts can get away
+        if run.checkpoint is not None:
+            self._hand_over(run, run.checkpoint)
         body.order(*order_of(run, stamps, niceness))
         reach("body_started")
         watch = Watch(body, Policy.from_text(run.policy), output, care, run_id=run.id, strangers=strangers)
         ended = watch.until_it_ends()
         body.close()
         return None if ended.mailbox.last("stale") else ended
+
+    def _hand_over(self, run: Run, checkpoint: str) -> None:
+        """Lay what an earlier attempt has left where the body looks for it; it may be longer than an order."""
+        try:
+            write_whole(self.state.checkpoint_file(run.id), checkpoint.encode())
+        except OSError as error:
+            self.state.log(f"Run {run.id} of {run.task} begins without its checkpoint: {error.strerror}.")
 
     def _strangers(self, body: Body) -> list[Process]:
         """Return what an earlier run has left with us on purpose; it is none of the next one's."""
@@ -232,21 +264,33 @@ class Supervisor:
 
     def _give_back(self, store: Store, run: Run, held: int) -> None:
         """Return a Run whose body never began to the queue, and have somebody look again."""
-        store.give_back(run)
+        if not store.give_back(run):
+            self._stop_unbegun(store, run)
         reach("run_given_back")
         release_run_lock(self.state, run.id, held)
         self.state.look_now()
 
+    def _stop_unbegun(self, store: Store, run: Run) -> None:
+        """Record the end of a Run that somebody has stopped before its body began."""
+        from ..stores.base import unbegun
+
+        asked = store.run(run.id)
+        if asked is not None and asked.stop_by is not None:
+            error = unbegun(asked.stop_by)[0 if run.attempt > 1 else 1]
+            store.finish(run, Outcome(state=STOPPED, error=error, finished_at=utc_now()))
+
     # -- Record ----------------------------------------------------------------------------
 
-    def _record(self, store: Store, run: Run, outcome: Outcome, care: Care, held: int) -> bool:
+    def _record(
+        self, store: Store, run: Run, outcome: Outcome, care: Care, held: int, retry_at: datetime | None
+    ) -> bool:
         """Write the outcome to the store; when that will not have it, leave it in the lock file for the sweep."""
         until, pause = time.monotonic() + RECORD_PATIENCE, 0.2
         while True:
             try:
                 store.open()
                 care.settle()
-                if store.finish(run, outcome) or run.exclusive:
+                if store.finish(run, outcome, retry_at=retry_at) or run.exclusive or retry_at or _lets_wait(run):
                     self.state.look_now()  # for what has waited for this end
                 return True
             except StoreError as error:
@@ -259,7 +303,7 @@ class Supervisor:
             time.sleep(pause)
             pause = min(2 * pause, 15.0)
         care.give_up()
-        os.pwrite(held, to_lines(run, outcome).encode()[:_LOCK_SIZE], 0)
+        leave_outcome(held, run, outcome, retry_at)
         reach("outcome_left")
         return False
 
@@ -304,6 +348,7 @@ class Care(Attention):
         """
         if self._reports is not None:
             self._reports.settle()
+        keep_checkpoint(self.supervisor.state, self.store, self.run)
 
     def give_up(self) -> None:
         """Say what will not be done any more."""
@@ -325,7 +370,7 @@ class Bell:
         self.store, self.run, self.held = store, run, held
         self.by: str | None = None
         self.grace: float | None = None
-        self._heard = os.fstat(held).st_mtime_ns
+        self._heard = 0  # as the lock was made: who rings between the take and now is heard
 
     def has_rung(self) -> bool:
         """Tell whether the run is to be stopped."""
@@ -345,12 +390,29 @@ class Bell:
             self.grace = run.stop_grace
 
 
+def _lets_wait(run: Run) -> bool:
+    """Tell whether others of its Schedule may wait for the end of a Run."""
+    policy = Policy.from_text(run.policy)
+    return policy.overlap == "queue" or policy.coalesce == "all"
+
+
 def ring(state: State, run_id: str) -> None:
     """Have the supervisor of a Run look at the store."""
     try:
         os.utime(state.run_lock(run_id))
     except OSError:
         pass  # it has just ended
+
+
+def keep_checkpoint(state: State, store: Store, run: Run) -> None:
+    """Put on record what a body has left for the next attempt, however it came to its end."""
+    path = state.checkpoint_file(run.id)
+    if os.path.exists(path):
+        from .steering import read_checkpoint  # most runs leave nothing
+
+        text = read_checkpoint(path)
+        if text is not None:
+            store.keep_checkpoint(run, text)
 
 
 def hold_run_lock(state: State, run_id: str) -> int | None:
@@ -361,12 +423,20 @@ def hold_run_lock(state: State, run_id: str) -> int | None:
             os.pwrite(held, b" " * _LOCK_SIZE, 0)
         except OSError:
             pass  # a full disk: the outcome may find no room
+    if held is not None:
+        os.utime(held, (0, 0))  # nobody has rung
     return held
+
+
+def leave_outcome(held: int, run: Run, outcome: Outcome, retry_at: datetime | None) -> None:
+    """Leave an outcome in the lock file of its Run, where the sweep looks for it."""
+    # The whole file is written: nothing stays of what an earlier attempt has left there.
+    os.pwrite(held, to_lines(run, outcome, retry_at).encode()[:_LOCK_SIZE].ljust(_LOCK_SIZE), 0)
 
 
 def release_run_lock(state: State, run_id: str, held: int) -> None:
     """Remove the lock file of a Run that needs none any more, and let go. Only its holder may."""
-    for path in (state.progress_file(run_id), state.run_lock(run_id)):
+    for path in (state.progress_file(run_id), state.checkpoint_file(run_id), state.run_lock(run_id)):
         try:
             os.unlink(path)
         except OSError:

@@ -15,19 +15,27 @@ handed in, and every change raises ``rev``.
 
 from __future__ import annotations
 
-from ..model import new_run
+from ..model import MISSED, SKIPPED, Action, new_run, new_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from typing import Self
 
-    from ..model import Action, Claim, Gap, Outcome, Run, Schedule
+    from ..events import Event
+    from ..model import Claim, Gap, Outcome, Run, Schedule
+    from .outbox import Row
 
 #: The note that holds the whole site: while it is there, nothing is claimed or taken. Its text says who, when and why.
 HOLD_NOTE = "hold"
+
+#: The note that says who listens to what: kinds of events, a line each, ``KIND/TASK`` for those of one Task only.
+LISTENERS_NOTE = "listeners"
+
+#: So many queued Runs are found too late in one step, which keeps others waiting no longer than a moment.
+MOST_LATE = 500
 
 
 class Store:
@@ -85,8 +93,13 @@ class Store:
         """
         raise NotImplementedError
 
-    def next_fire_time(self) -> datetime | None:
-        """Return the soonest moment at which :meth:`due` or :meth:`holds_over` would return something, or None."""
+    def next_fire_time(self, now: datetime | None = None) -> datetime | None:
+        """Return the soonest moment at which :meth:`due`, :meth:`holds_over` or :meth:`queued` would return more.
+
+        :param now: what may be tried again by then already waits for something else, and does not count; None to count
+            whatever is to be tried again.
+        :return: None when there is no such moment.
+        """
         raise NotImplementedError
 
     def holds_over(self, now: datetime) -> list[Schedule]:
@@ -110,21 +123,23 @@ class Store:
         """Forget a Schedule, conditionally; return whether it was done. Its Runs stay."""
         raise NotImplementedError
 
-    def claim(self, schedule: Schedule, claim: Claim, run: Run | None, now: datetime) -> bool:
-        """Turn fire times into a Run, a row that says why not, or both: conditionally, in one step.
+    def claim(self, schedule: Schedule, claim: Claim, runs: Sequence[Run], now: datetime) -> bool:
+        """Turn fire times into Runs, rows that say why not, or both: conditionally, in one step.
 
         Next fire time and watermark move with it. A Run whose (schedule, fire time) is on record
         already is not inserted: the fire time is passed over, and the answer is still True. A Gap
         that follows the schedule's row of the fire times before it, which its watermark tells, and is of
         the same state and reason, extends that row.
 
-        :param run: the queued Run for ``claim.fire_time``; None when the claim has none.
+        :param runs: the queued Runs for ``claim.fire_times``, one each.
         :return: False when somebody changed the schedule since it was read; then nothing has happened.
         """
         raise NotImplementedError
 
     def demand(self, name: str, run: Run) -> Run | None:
         """Ask for one more Run: at once, or, while one of the Schedule is active, when that one has ended.
+
+        One that waits for its retry is not active in this sense.
 
         :param run: the queued Run to insert. While one is active it is dropped and a flag set; several
             demands become one.
@@ -139,16 +154,39 @@ class Store:
         raise NotImplementedError
 
     def active(self, schedule: str) -> list[Run]:
-        """Return the queued and running Runs of a Schedule, oldest first."""
+        """Return the queued and running Runs of a Schedule, those that wait for a retry too, oldest first."""
         raise NotImplementedError
 
-    def queued(self, limit: int) -> list[Run]:
-        """Return up to ``limit`` queued Runs that could be taken now, oldest first.
+    def crowds(self, schedules: Collection[str]) -> dict[str, list[Run]]:
+        """Return, by name, what :meth:`active` returns of each of these Schedules."""
+        return {name: self.active(name) for name in schedules}
 
-        Left out are those of a held Schedule or site (but for ``despite_hold``), those whose Schedule has as many
-        bodies at work as it may, and those whose ``exclusive`` name is at work already.
+    def queued(self, limit: int, now: datetime | None = None) -> list[Run]:
+        """Return up to ``limit`` queued Runs that could be taken now: of the highest priority first, then the oldest.
+
+        Left out are those whose next attempt is for later than ``now`` (None: all that were tried before), those of a
+        held Schedule or site (but for ``despite_hold``), those whose Schedule has as many bodies at work as it may, and
+        those whose ``exclusive`` name is at work already.
         """
         raise NotImplementedError
+
+    def takeable(self, limit: int, now: datetime) -> list[Run]:
+        """Return the Runs of :meth:`queued` that are not too late to begin; the others become ``missed``."""
+        from ..planning import is_too_late
+
+        in_time: list[Run] = []
+        most = limit
+        while not in_time and (queued := self.queued(most, now)):
+            judged = [(run, is_too_late(run, now)) for run in queued]
+            in_time = [run for run, why in judged if why is None]
+            if len(in_time) < len(judged):
+                # After a long wait thousands may be late: one durable step for many of them.
+                with self.transaction():
+                    for run, why in judged:
+                        if why is not None:
+                            self.skip(run, why, now, state=MISSED)
+            most = max(limit, MOST_LATE)
+        return in_time[:limit]
 
     def running(self) -> list[Run]:
         """Return the Runs whose bodies are at work, oldest first."""
@@ -158,6 +196,7 @@ class Store:
         """Make a queued Run one's own: state ``running``, conditionally, and only if
 
         - neither its Schedule nor the site is held, or it is ``despite_hold``,
+        - its next attempt is not for later than ``now``,
         - fewer than ``limit`` Runs of its Schedule are running, and
         - no Run of its ``exclusive`` name is.
 
@@ -178,29 +217,50 @@ class Store:
         raise NotImplementedError
 
     def give_back(self, run: Run) -> bool:
-        """Make a taken Run ``queued`` again, conditionally: its body never began."""
+        """Make a Run that is running under ``run.token`` ``queued`` again: its body never began.
+
+        :return: False when it is another's by now, or somebody wants it stopped.
+        """
         raise NotImplementedError
 
-    def finish(self, run: Run, outcome: Outcome) -> list[Run] | None:
+    def try_now(self, run: Run, now: datetime) -> bool:
+        """Let a queued Run that waits for its retry be tried again from ``now`` on, conditionally."""
+        raise NotImplementedError
+
+    def finish(self, run: Run, outcome: Outcome, *, retry_at: datetime | None = None) -> list[Run] | None:
         """Write the outcome of a Run, if it is running under ``run.token``.
 
         If its Schedule was demanded meanwhile, the same step clears the demand and inserts the next
-        Run, unless the Task has vanished. An outcome is written once.
+        Run, unless the Task has vanished. An outcome is written once. The same step counts the failures in a row of
+        the Schedule, and holds it when its policy has enough of them.
+
+        Did it succeed, the same step brings a Run of each Schedule that comes ``after`` this one: at once, or, while
+        one of it is active, as a demand. Of one that is held or whose Task has vanished it is a row that says so.
+
+        :param run: as it was taken.
+        :param retry_at: when the Run is to be tried again. It is queued again then, with this attempt among its
+            ``attempts``, unless somebody wants it stopped or its Schedule was removed.
 
         :return: the Runs inserted; None when nothing was written, for there is an outcome, or the Run is
             another's by now.
         """
         raise NotImplementedError
 
-    def skip(self, run: Run, reason: str, now: datetime) -> bool:
+    def skip(self, run: Run, reason: str, now: datetime, *, state: str = SKIPPED) -> bool:
         """Make a queued Run ``skipped``, conditionally, with the reason in its summary.
+
+        :param state: or ``missed``.
 
         A demand that waited for this Run, and for no other, is answered as in :meth:`finish`.
         """
         raise NotImplementedError
 
-    def report_progress(self, run: Run, done: float, total: float | None, note: str | None) -> None:
+    def report_progress(self, run: Run, done: float, total: float | None, note: str | None, *, now: datetime) -> None:
         """Write how far a Run is, if it is running under ``run.token``; its ``rev`` stays."""
+        raise NotImplementedError
+
+    def keep_checkpoint(self, run: Run, checkpoint: str) -> None:
+        """Write what the next attempt of a Run is to find, if it is running under ``run.token``; its ``rev`` stays."""
         raise NotImplementedError
 
     def request_stop(
@@ -273,6 +333,67 @@ class Store:
         """Forget what was done before ``since``."""
         raise NotImplementedError
 
+    # -- Events ----------------------------------------------------------------------------
+
+    def listeners(self) -> str:
+        """Return who listens to what, as :data:`LISTENERS_NOTE` has it; "" when nobody does.
+
+        It may be as it was when this store last read a note or ended a Run: who has just begun to listen need not
+        hear what happens in the same instant.
+        """
+        return self.note(LISTENERS_NOTE) or ""
+
+    def tell(self, event: Event) -> None:
+        """Put an event into the outbox, if somebody listens to it. To be called in the transaction of what it tells.
+
+        What a method here does to a Run, and what :meth:`add_action` puts on record, it tells by itself.
+        """
+        listeners = self.listeners()
+        if listeners:
+            from .outbox import is_wanted  # by most sites nobody listens
+
+            if is_wanted(event.kind, getattr(event, "task", None), listeners):
+                with self.transaction():
+                    self._put_event(event.kind, event.to_json())
+
+    def tell_of(self, run: Run, kind: str | None = None, **more: object) -> None:
+        """Tell what has just happened to a Run that is as handed in.
+
+        :param kind: the name of the event, where the state does not tell it; with ``more`` to say.
+        """
+        if self.listeners():
+            from .outbox import event_of_run
+
+            self.tell(event_of_run(run, kind, more))
+
+    def tell_of_action(self, action: Action) -> None:
+        """Tell what a verb has done."""
+        if self.listeners():
+            from .outbox import event_of_action
+
+            event = event_of_action(action, self.schedule(action.schedule))
+            if event is not None:
+                self.tell(event)
+
+    def tell_of_schedule(self, kind: str, schedule: Schedule, now: datetime, by: str, **details: object) -> None:
+        """Tell what has just happened to a Schedule without a verb that leaves its row."""
+        if self.listeners():
+            from .outbox import event_of_schedule
+
+            self.tell(event_of_schedule(kind, schedule, now, by, details))
+
+    def _put_event(self, kind: str, text: str) -> None:
+        """Put an event at the end of the outbox; when that is full others go (:data:`~.outbox.MOST_EVENTS`)."""
+        raise NotImplementedError
+
+    def events(self, limit: int) -> list[Row]:
+        """Return up to ``limit`` events that somebody is still to be told of, in the order in which they happened."""
+        raise NotImplementedError
+
+    def forget_events(self, numbers: Iterable[int]) -> None:
+        """Take events out of the outbox."""
+        raise NotImplementedError
+
     # -- Notes -----------------------------------------------------------------------------
 
     def note(self, key: str) -> str | None:
@@ -295,3 +416,40 @@ def gap_row(schedule: Schedule, gap: Gap, now: datetime) -> Run:
 def demanded_run(schedule: Schedule, now: datetime) -> Run:
     """Return the Run that answers a demand made while another was active."""
     return new_run(schedule, now, "demand", by=schedule.demand)
+
+
+def pause(schedule: Schedule, outcome: Outcome) -> Action:
+    """Return the row that says that a Schedule was held for its failures.
+
+    :param schedule: as it was stored, held.
+    """
+    return Action(
+        id=new_run_id(), at=outcome.finished_at, schedule=schedule.name, rev=schedule.rev, verb="hold",
+        by=schedule.held_by or "", why=schedule.held_why, details="{}",
+    )  # fmt: skip
+
+
+def unbegun(by: str) -> tuple[str, str]:
+    """Say that somebody has stopped a queued Run: before its next attempt, and before the first."""
+    return f"stopped by {by} before its retry", f"stopped by {by} before it began"
+
+
+def run_after(schedule: Schedule, ended: Run, now: datetime, site_hold: str | None) -> Run:
+    """Return the Run of a Schedule that comes after the one that has ended, or the row that says why there is none.
+
+    :param site_hold: the note of that name.
+    """
+    run = new_run(schedule, now, "after", by=f"{ended.schedule}, run {ended.id}")
+    why = _why_not(schedule, now, site_hold)
+    return run if why is None else run.but(state=SKIPPED, finished_at=now, summary=why)
+
+
+def _why_not(schedule: Schedule, now: datetime, site_hold: str | None) -> str | None:
+    if schedule.vanished_at:
+        return "the task was gone from the file"
+    if schedule.held_at and not (schedule.held_until and schedule.held_until <= now):
+        return f"held by {schedule.held_by}" + (f": {schedule.held_why}" if schedule.held_why else "")
+    if site_hold is not None:
+        _, by, why = site_hold.split("\t")
+        return f"held by {by}, with the site" + (f": {why}" if why else "")
+    return None

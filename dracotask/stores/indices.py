@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from ..model import ACTIVE, ENDED, NEVER_STARTED, RUNNING, Action, Run, Schedule
+from ..model import ACTIVE, ENDED, NEVER_STARTED, QUEUED, RUNNING, Action, Run, Schedule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,8 +91,15 @@ class Table(Generic[T]):
         self._indices.append(Index(place, *group))
         return self._indices[-1]
 
+    def forget(self, *indices: Index[T]) -> None:
+        """Do without some indices, in a table that is still empty."""
+        self._indices = [index for index in self._indices if index not in indices]
+
     def __contains__(self, key: object) -> bool:
         return key in self._values
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def get(self, key: str) -> T | None:
         return self._values.get(key)
@@ -139,6 +146,7 @@ class Schedules(Table[Row]):
         self.in_force = self.index(lambda row: _place(_fires_at(row.schedule), row))
         self.held_until = self.index(lambda row: _place(_hold_ends_at(row.schedule), row))
         self.watermark = self.index(lambda row: _place(row.schedule.watermark, row))
+        self.after = self.index(lambda row: row.schedule.after and (row.position, row.schedule.name))
 
 
 def _place(moment: Any, row: Row) -> Any:
@@ -154,10 +162,12 @@ def _hold_ends_at(schedule: Schedule) -> Any:
 
 
 class Runs(Table[Run]):
-    """Runs by id. Ids are the places in all indices but the last, where the fire time stands before the id."""
+    """Runs by id. Ids are the places in the indices, or stand there behind what else counts."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.queue = self.index(lambda run: (-(run.priority or 0), run.id) if run.state == QUEUED else None)
+        self.retries = self.index(lambda run: run.not_before and (run.not_before, run.id))
         self.in_state = self.index(lambda run: run.id, lambda run: run.state)
         self.of_task = self.index(lambda run: run.id, lambda run: (run.task, _KIND[run.state]))
         self.active_of = self.index(lambda run: run.id if run.state in ACTIVE else None, _by_schedule)

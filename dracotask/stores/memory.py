@@ -14,22 +14,24 @@ from itertools import islice
 from operator import attrgetter
 
 from ..errors import StoreMissing
-from ..model import ACTIVE, ENDED, NEVER_STARTED, QUEUED, RUNNING, SKIPPED, STOPPED, Policy
-from .base import HOLD_NOTE, Store, demanded_run, gap_row
+from ..model import ACTIVE, ENDED, NEVER_STARTED, QUEUED, RUNNING, SKIPPED, STOPPED, SUCCEEDED, Policy, waits_for_retry
+from ..planning import attempts_with, tallied
+from .base import HOLD_NOTE, LISTENERS_NOTE, Store, demanded_run, gap_row, pause, run_after, unbegun
 from .indices import KINDS, Actions, Row, Runs, Schedules, Table
 from .interrupts import uninterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import datetime
     from typing import Any, Self
 
     from ..model import Action, Claim, Gap, Outcome, Run, Schedule
+    from . import outbox
 
 
 class MemoryStore(Store):
-    """Keep everything in four tables, under one lock.
+    """Keep everything in five tables, under one lock.
 
     What is handed out is a copy and what is kept is never changed in place, so a caller's
     later edits touch nobody else.
@@ -40,7 +42,10 @@ class MemoryStore(Store):
         self._runs = Runs()
         self._actions = Actions()
         self._notes: Table[str] = Table()
-        self._seen = 0
+        self._events: Table[outbox.Row] = Table()
+        self._seen = self._told = 0
+        #: Called at the end of each transaction that has brought events, while its lock is still held.
+        self.on_events: Callable[[], None] | None = None
         self._made = False
         self._transaction = _Transaction()
 
@@ -82,11 +87,15 @@ class MemoryStore(Store):
             places = () if HOLD_NOTE in self._notes else self._schedules.in_force()
             return self._of_places(places[: bisect_right(places, now, key=_moment)])
 
-    def next_fire_time(self) -> datetime | None:
+    def next_fire_time(self, now: datetime | None = None) -> datetime | None:
         with self._transaction:
             if HOLD_NOTE in self._notes:
                 return None
-            firsts = (*self._schedules.in_force()[:1], *self._schedules.held_until()[:1])
+            retries = self._runs.retries()
+            later = bisect_right(retries, now, key=_moment) if now else 0
+            firsts = (
+                *self._schedules.in_force()[:1], *self._schedules.held_until()[:1], *retries[later : later + 1]
+            )  # fmt: skip
             return min(map(_moment, firsts), default=None)
 
     def holds_over(self, now: datetime) -> list[Schedule]:
@@ -127,15 +136,17 @@ class MemoryStore(Store):
             self._put(self._schedules, schedule.name, None)
         return True
 
-    def claim(self, schedule: Schedule, claim: Claim, run: Run | None, now: datetime) -> bool:
+    def claim(self, schedule: Schedule, claim: Claim, runs: Sequence[Run], now: datetime) -> bool:
         with self._transaction:
             moved = schedule.but(next_fire_time=claim.next_fire_time, watermark=claim.watermark)
             if not self.put_schedule(moved):
                 return False
-            if claim.gap:
-                self._record(schedule, claim.gap, now)
-            if run and not self._is_on_record(schedule.name, claim.fire_time):
-                self.add_run(run)
+            # First the Runs: a Gap after one of them follows it, and not the row before.
+            for run in runs:
+                if not self._is_on_record(schedule.name, run.fire_time):
+                    self.add_run(run)
+            for gap in claim.gaps:
+                self._record(schedule, gap, now)
         return True
 
     def _is_on_record(self, schedule: str, fire_time: datetime | None) -> bool:
@@ -155,6 +166,7 @@ class MemoryStore(Store):
             count = before.fire_count + gap.count if before.fire_count and gap.count else None
             first = before.fire_from or before.fire_time
             self._change(before, fire_from=first, fire_time=gap.last, fire_count=count, finished_at=now)
+            self.tell_of(gap_row(schedule, gap, now).but(id=before.id))
         else:
             self.add_run(gap_row(schedule, gap, now))
 
@@ -166,7 +178,7 @@ class MemoryStore(Store):
     def demand(self, name: str, run: Run) -> Run | None:
         with self._transaction:
             row = self._schedules.get(name)
-            if row and self._runs.active_of(name):
+            if row and self._is_active(name, run.queued_at):
                 self.put_schedule(row.schedule.but(demand=run.requested_by or run.origin))
                 return None
             self.add_run(run)
@@ -186,30 +198,35 @@ class MemoryStore(Store):
     def add_run(self, run: Run) -> None:
         with self._transaction:
             self._put(self._runs, run.id, run.but(despite_hold=bool(run.despite_hold)))
+            self.tell_of(run)
 
     def active(self, schedule: str) -> list[Run]:
         with self._transaction:
             return [run.copy() for run in self._runs.each(self._runs.active_of(schedule))]
 
-    def queued(self, limit: int) -> list[Run]:
+    def _is_active(self, schedule: str, now: datetime) -> bool:
+        return any(not waits_for_retry(run, now) for run in self._runs.each(self._runs.active_of(schedule)))
+
+    def queued(self, limit: int, now: datetime | None = None) -> list[Run]:
         found: list[Run] = []
         at_work: Counter[str] = Counter()
         names: set[str | None] = set()
         with self._transaction:
-            for run in self._runs.each(self._runs.in_state(QUEUED)):
+            for run in self._runs.each(place[-1] for place in self._runs.queue()):
                 if len(found) >= limit:
                     break
-                room = Policy.from_text(run.policy).max_instances - at_work[run.schedule]
-                if self._may_begin(run, room) and (run.exclusive is None or run.exclusive not in names):
+                room = Policy.from_text(run.policy).most_at_work - at_work[run.schedule]
+                if self._may_begin(run, room, now) and (run.exclusive is None or run.exclusive not in names):
                     at_work[run.schedule] += 1
                     names.add(run.exclusive)
                     found.append(run.copy())
         return found
 
-    def _may_begin(self, run: Run, limit: int) -> bool:
-        """Tell whether nothing stands against a Run: no hold, no crowd, no other of its exclusive name."""
+    def _may_begin(self, run: Run, limit: int, now: datetime | None) -> bool:
+        """Tell whether nothing stands against a Run: no hold, no delay, no crowd, no other of its exclusive name."""
         return (
             not self._is_held(run)
+            and (run.not_before is None or (now is not None and run.not_before <= now))
             and len(self._runs.running_of(run.schedule)) < limit
             and not (run.exclusive and self._runs.exclusive(run.exclusive))
         )
@@ -227,16 +244,20 @@ class MemoryStore(Store):
     def take(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run | None:
         with self._transaction:
             present = self._runs.get(run.id)
-            if present and (present.state, present.rev) == (QUEUED, run.rev) and self._may_begin(present, limit):
+            if present and (present.state, present.rev) == (QUEUED, run.rev) and self._may_begin(present, limit, now):
                 self._change(
-                    present, state=RUNNING, token=token, host=host, pid=pid, started_at=now,
-                    attempt=present.attempt + 1,
+                    present, state=RUNNING, token=token, host=host, pid=pid, started_at=now, not_before=None,
+                    error=None, attempt=present.attempt + 1,
                 )  # fmt: skip
-            return self.run(run.id)
+            taken = self.run(run.id)
+            if taken is not None and taken.token == token:
+                self.tell_of(taken)
+            return taken
 
     def begin(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run:
         with self._transaction:
-            if self._may_begin(run, limit):
+            if self._may_begin(run, limit, now):
+                self.tell_of(run)
                 run = run.but(state=RUNNING, token=token, host=host, pid=pid, started_at=now, attempt=1)
             self.add_run(run)
         return run
@@ -244,22 +265,69 @@ class MemoryStore(Store):
     def give_back(self, run: Run) -> bool:
         with self._transaction:
             mine = self._mine(run)
-            return mine is not None and self._change(
+            given_back = mine is not None and mine.stop_at is None and self._change(
                 mine, state=QUEUED, token=None, started_at=None, pid=None, attempt=mine.attempt - 1
             )
+            if given_back:
+                self.tell_of(self._runs.get(run.id) or run)
+            return given_back
+
+    def try_now(self, run: Run, now: datetime) -> bool:
+        with self._transaction:
+            present = self._runs.get(run.id)
+            is_waiting = present is not None and present.state == QUEUED and present.not_before is not None
+            return is_waiting and self._change(run, not_before=now)
 
     def _mine(self, run: Run) -> Run | None:
         """Return the Run as it is stored if it is at work under the token of ``run``."""
         present = self._runs.get(run.id)
         return present if present and present.state == RUNNING and present.token == run.token else None
 
-    def finish(self, run: Run, outcome: Outcome) -> list[Run] | None:
+    def finish(self, run: Run, outcome: Outcome, *, retry_at: datetime | None = None) -> list[Run] | None:
         with self._transaction:
             mine = self._mine(run)
             if mine is None:
                 return None
-            self._change(mine, **{name: getattr(outcome, name) for name in outcome.__slots__})
-            return self._answer_demand(mine.schedule, outcome.finished_at)
+            is_known = mine.schedule in self._schedules
+            ended = mine.but(**{name: getattr(outcome, name) for name in outcome.__slots__})
+            if retry_at is not None and mine.stop_at is None and is_known:
+                self._change(
+                    mine, state=QUEUED, not_before=retry_at, attempts=attempts_with(run, outcome), error=outcome.error,
+                    token=None, host=None, pid=None, started_at=None, progress_done=None, progress_total=None,
+                    progress_note=None,
+                )  # fmt: skip
+                self.tell_of(ended, "RunRetried", next_at=retry_at)
+            else:
+                self._change(mine, **{name: getattr(outcome, name) for name in outcome.__slots__})
+                self.tell_of(ended)
+                self._tally(mine.schedule, outcome)
+            return [*self._answer_demand(mine.schedule, outcome.finished_at), *self._go_on_after(ended)]
+
+    def _go_on_after(self, ended: Run) -> list[Run]:
+        """Bring a Run of each Schedule that comes after one that has succeeded; return those inserted."""
+        begun: list[Run] = []
+        if ended.state != SUCCEEDED or ended.finished_at is None:
+            return begun
+        for _, name in [*self._schedules.after()]:
+            schedule = self.schedule(name)
+            if schedule is None or f",{ended.schedule}," not in (schedule.after or ""):
+                continue
+            run = run_after(schedule, ended, ended.finished_at, self.note(HOLD_NOTE))
+            if run.state != QUEUED:
+                self.add_run(run)
+            elif self.demand(name, run):
+                begun.append(run)
+        return begun
+
+    def _tally(self, name: str, outcome: Outcome) -> None:
+        """Count a failure, or forget those before a success."""
+        row = self._schedules.get(name)
+        counted = tallied(row.schedule, outcome) if row else None
+        if row is None or counted is None or counted is row.schedule:
+            return
+        self.put_schedule(counted)
+        if counted.held_at and not row.schedule.held_at:
+            self.add_action(pause(self._schedules.get(name).schedule, outcome))  # type: ignore[union-attr]
 
     def _answer_demand(self, name: str, now: datetime) -> list[Run]:
         """Turn a demand that came while a Run was active into the next Run, and return it."""
@@ -274,23 +342,34 @@ class MemoryStore(Store):
         return [run]
 
     def _answer_if_idle(self, name: str, now: datetime) -> None:
-        if not self._runs.active_of(name):
+        if not self._is_active(name, now):
             self._answer_demand(name, now)
 
-    def skip(self, run: Run, reason: str, now: datetime) -> bool:
+    def skip(self, run: Run, reason: str, now: datetime, *, state: str = SKIPPED) -> bool:
         with self._transaction:
-            skipped = run.state == QUEUED and self._change(run, state=SKIPPED, summary=reason, finished_at=now)
+            skipped = run.state == QUEUED and self._change(
+                run, state=state, summary=reason, finished_at=now, not_before=None
+            )
             if skipped:
+                self.tell_of(run.but(state=state, summary=reason, finished_at=now))
                 self._answer_if_idle(run.schedule, now)
         return skipped
 
-    def report_progress(self, run: Run, done: float, total: float | None, note: str | None) -> None:
+    def report_progress(self, run: Run, done: float, total: float | None, note: str | None, *, now: datetime) -> None:
         with self._transaction:
             mine = self._mine(run)
             if mine:
                 self._put(
                     self._runs, run.id, mine.but(progress_done=done, progress_total=total, progress_note=note)
                 )
+                if self.listeners():
+                    self.tell_of(mine, "RunProgressed", at=now, done=done, total=total, note=note)
+
+    def keep_checkpoint(self, run: Run, checkpoint: str) -> None:
+        with self._transaction:
+            mine = self._mine(run)
+            if mine:
+                self._put(self._runs, run.id, mine.but(checkpoint=checkpoint))
 
     def request_stop(
         self, run_id: str, *, by: str, why: str | None, now: datetime, grace: float | None = None
@@ -303,8 +382,9 @@ class MemoryStore(Store):
             if run.state == RUNNING:
                 self._change(run, **marks)
             else:
-                error = f"stopped by {by} before it began"
-                self._change(run, state=STOPPED, finished_at=now, error=error, **marks)
+                error = unbegun(by)[0 if run.attempt else 1]
+                self._change(run, state=STOPPED, finished_at=now, not_before=None, error=error, **marks)
+                self.tell_of(self._runs.get(run_id) or run)
                 self._answer_if_idle(run.schedule, now)
             return self.run(run_id)
 
@@ -365,6 +445,7 @@ class MemoryStore(Store):
     def add_action(self, action: Action) -> None:
         with self._transaction:
             self._put(self._actions, action.id, action.copy())
+            self.tell_of_action(action)
 
     def actions(self, *, schedule: str | None = None, limit: int | None = 20) -> list[Action]:
         with self._transaction:
@@ -377,6 +458,32 @@ class MemoryStore(Store):
             places = self._actions.in_time()
             for *_, action_id in places[: bisect_left(places, since, key=_moment)]:
                 self._put(self._actions, action_id, None)
+
+    # -- Events ----------------------------------------------------------------------------
+
+    def listeners(self) -> str:
+        return self._notes.get(LISTENERS_NOTE) or ""
+
+    def _put_event(self, kind: str, text: str) -> None:
+        from .outbox import DROPPED_NOTE, MOST_EVENTS, Row
+
+        self._told += 1
+        self._put(self._events, str(self._told), Row(self._told, text))
+        self._transaction.at_end = self.on_events
+        waiting = self.events(MOST_EVENTS + 1) if len(self._events) > MOST_EVENTS else []
+        if len(waiting) > MOST_EVENTS:
+            progress = (row for row in waiting if row.text.startswith('{"kind": "RunProgressed"'))
+            self.forget_events([next(progress, waiting[0]).number])
+            self.put_note(DROPPED_NOTE, str(int(self.note(DROPPED_NOTE) or 0) + 1))
+
+    def events(self, limit: int) -> list[outbox.Row]:
+        with self._transaction:
+            return sorted(self._events.values(), key=attrgetter("number"))[:limit]
+
+    def forget_events(self, numbers: Iterable[int]) -> None:
+        with self._transaction:
+            for number in numbers:
+                self._put(self._events, str(number), None)
 
     # -- Notes -----------------------------------------------------------------------------
 
@@ -403,6 +510,7 @@ class _Transaction:
         self.lock = threading.RLock()
         self.depth = 0
         self.journal: list[tuple[Table[Any], str, Any, Any]] = []
+        self.at_end: Callable[[], None] | None = None
 
     def __enter__(self) -> None:
         uninterrupted.__enter__()
@@ -423,4 +531,7 @@ class _Transaction:
         if is_undone:
             for table, key, old, new in reversed(self.journal):
                 table.restore(key, old, new)
+        at_end, self.at_end = self.at_end, None
+        if at_end is not None and not is_undone:
+            at_end()  # what it changes here is not undone any more
         self.journal.clear()

@@ -25,11 +25,20 @@ SCHEMA = (
         skip_why TEXT,
         vanished_at TEXT,
         demand TEXT,
+        own_policy TEXT,
+        failures INTEGER,
+        "after" TEXT,
         rev INTEGER NOT NULL
     )""",
-    "CREATE INDEX schedules_next ON schedules (next_fire_time)",
+    # For a tick, whose cost is that of what is due. The conditions are those of :data:`.sql._IN_FORCE`: however many
+    # are held or gone, none of them is looked at.
+    "CREATE INDEX schedules_next ON schedules (next_fire_time)"
+    " WHERE held_at IS NULL AND vanished_at IS NULL AND next_fire_time IS NOT NULL",
+    "CREATE INDEX schedules_watermark ON schedules (watermark)",
     # Few are held until some moment; a claim of another has nothing to write here.
     "CREATE INDEX schedules_held ON schedules (held_until) WHERE held_until IS NOT NULL",
+    # (With the name, so that who follows whom is found in the index alone.)
+    'CREATE INDEX schedules_after ON schedules ("after", name) WHERE "after" IS NOT NULL',
     """CREATE TABLE runs (
         id TEXT NOT NULL PRIMARY KEY,
         schedule TEXT NOT NULL,
@@ -64,13 +73,19 @@ SCHEMA = (
         stop_by TEXT,
         stop_why TEXT,
         stop_grace REAL,
+        priority INTEGER NOT NULL,
+        not_before TEXT,
+        attempts TEXT,
+        checkpoint TEXT,
         rev INTEGER NOT NULL
     )""",
     # NULLs differ from each other, so Runs on demand do not meet here.
     "CREATE UNIQUE INDEX runs_fire_time ON runs (schedule, fire_time)",
     # For the queue and what is at work. The schedule stands here too, so that to find what is active of one, and to
     # count, takes no look at other rows: one more index would cost each run more than this saves.
-    "CREATE INDEX runs_state ON runs (state, id, schedule)",
+    "CREATE INDEX runs_state ON runs (state, priority DESC, id, schedule)",
+    # Few wait for a retry; a Run that does not has nothing to write here.
+    "CREATE INDEX runs_retry ON runs (not_before) WHERE not_before IS NOT NULL",
     # For the history of a task, newest first.
     "CREATE INDEX runs_task ON runs (task, id)",
     """CREATE TABLE actions (
@@ -84,5 +99,11 @@ SCHEMA = (
         details TEXT NOT NULL
     )""",
     "CREATE INDEX actions_schedule ON actions (schedule, rev)",
+    # What has happened and somebody is still to be told of. The number is the order in which it happened.
+    """CREATE TABLE events (
+        number INTEGER NOT NULL PRIMARY KEY,
+        kind TEXT NOT NULL,
+        event TEXT NOT NULL
+    )""",
     'CREATE TABLE notes ("key" TEXT NOT NULL PRIMARY KEY, "value" TEXT NOT NULL)',
 )

@@ -17,26 +17,34 @@ from ..model import (
     RUNNING,
     SKIPPED,
     STOPPED,
+    SUCCEEDED,
     Action,
     Policy,
     Run,
     Schedule,
+    waits_for_retry,
 )
-from .base import HOLD_NOTE, Store, demanded_run, gap_row
+from .base import HOLD_NOTE, LISTENERS_NOTE, Store, demanded_run, gap_row, pause, run_after, unbegun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
     from typing import Any
 
     from ..model import Claim, Gap, Outcome, Value
+    from .outbox import Row
 
 #: The version of the tables (in :mod:`.schema`); a store of another version is let alone.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+
+#: What is active of one Schedule is found by going through what is active of all; for more than these that is gone
+#: through once.
+FEW = 20
 
 _IN_FORCE = "held_at IS NULL AND vanished_at IS NULL AND next_fire_time IS NOT NULL"
 _HOLD_ENDS = "held_until IS NOT NULL AND held_at IS NOT NULL AND vanished_at IS NULL"
+_ANYBODY_FOLLOWS = 'EXISTS (SELECT 1 FROM schedules AS others WHERE others."after" IS NOT NULL)'
 _SITE_IS_HELD = f"EXISTS (SELECT 1 FROM notes WHERE \"key\" = '{HOLD_NOTE}')"
 
 #: Spelt so that no index on the schedule is thought of: its history may be long, and those that are active are few.
@@ -51,9 +59,23 @@ _MAY_BEGIN = (
 )
 
 
+#: What an attempt leaves in its row that says nothing of the next one.
+_UNDONE = ", ".join(
+    f'"{name}" = NULL'
+    for name in ("token", "host", "pid", "started_at", "progress_done", "progress_total", "progress_note")
+)
+
+
 def _beginning(run: Run, limit: int) -> tuple[Any, ...]:
     # (A Run without an exclusive name hands in NULL, which is equal to nothing.)
     return (int(bool(run.despite_hold)), run.schedule, RUNNING, run.schedule, limit, RUNNING, run.exclusive)
+
+
+def _containing(text: str) -> str:
+    """Return the pattern of LIKE, with the escape "!", for what contains a text."""
+    for special in "!%_":
+        text = text.replace(special, f"!{special}")
+    return f"%{text}%"
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -73,7 +95,7 @@ _RUN = _quoted(Run.__slots__)
 _ACTION = _quoted(Action.__slots__)
 _TIMES = frozenset(
     name for kind in (Schedule, Run) for name in kind.__slots__ if name.endswith(("_at", "_time", "_from", "_until"))
-) | {"watermark", "at"}
+) | {"watermark", "at", "not_before"}
 #: No database agrees with another on what true is.
 _FLAGS = frozenset(("declared", "despite_hold"))
 
@@ -100,6 +122,9 @@ def _read(name: str, part: Any) -> Any:
 
 class SQLStore(Store):
     """All of the contract but opening, closing and transactions."""
+
+    #: What was last read of who listens; None when it never was.
+    _listeners: str | None = None
 
     def _execute(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Run one statement and return its cursor; errors come as the package's own."""
@@ -128,10 +153,13 @@ class SQLStore(Store):
             (to_text(now),),
         )
 
-    def next_fire_time(self) -> datetime | None:
+    def next_fire_time(self, now: datetime | None = None) -> datetime | None:
         firsts = self._execute(
             f"SELECT (SELECT MIN(next_fire_time) FROM schedules WHERE {_IN_FORCE}),"
-            f" (SELECT MIN(held_until) FROM schedules WHERE {_HOLD_ENDS}) WHERE NOT {_SITE_IS_HELD}"
+            f" (SELECT MIN(held_until) FROM schedules WHERE {_HOLD_ENDS}),"
+            " (SELECT MIN(not_before) FROM runs WHERE not_before IS NOT NULL AND not_before > ?)"
+            f" WHERE NOT {_SITE_IS_HELD}",
+            (to_text(now) if now else "",),
         ).fetchone()
         return min((from_text(first) for first in firsts or () if first), default=None)
 
@@ -167,15 +195,17 @@ class SQLStore(Store):
     def remove_schedule(self, schedule: Schedule) -> bool:
         return self._change("DELETE FROM schedules WHERE name = ? AND rev = ?", (schedule.name, schedule.rev))
 
-    def claim(self, schedule: Schedule, claim: Claim, run: Run | None, now: datetime) -> bool:
+    def claim(self, schedule: Schedule, claim: Claim, runs: Sequence[Run], now: datetime) -> bool:
         with self.transaction():
             moved = schedule.but(next_fire_time=claim.next_fire_time, watermark=claim.watermark)
             if not self.put_schedule(moved):
                 return False
-            if claim.gap:
-                self._record(schedule, claim.gap, now)
-            if run and not self._is_on_record(schedule.name, claim.fire_time):
-                self.add_run(run)
+            # First the Runs: a Gap after one of them follows it, and not the row before.
+            for run in runs:
+                if not self._is_on_record(schedule.name, run.fire_time):
+                    self.add_run(run)
+            for gap in claim.gaps:
+                self._record(schedule, gap, now)
         return True
 
     def _is_on_record(self, schedule: str, fire_time: datetime | None) -> bool:
@@ -201,12 +231,13 @@ class SQLStore(Store):
                 " finished_at = ?, rev = rev + 1 WHERE id = ?",
                 (to_text(gap.last), count, to_text(now), before[0]),
             )
+            self.tell_of(gap_row(schedule, gap, now).but(id=before[0]))
         else:
             self.add_run(gap_row(schedule, gap, now))
 
     def demand(self, name: str, run: Run) -> Run | None:
         with self.transaction():
-            if self.active(name) and self._change(
+            if self._is_active(name, run.queued_at) and self._change(
                 "UPDATE schedules SET demand = ?, rev = rev + 1 WHERE name = ?",
                 (run.requested_by or run.origin, name),
             ):
@@ -224,24 +255,45 @@ class SQLStore(Store):
             yield _decode(Run, row)
 
     def add_run(self, run: Run) -> None:
+        if not self.listeners():
+            return self._insert_run(run)
+        with self.transaction():
+            self._insert_run(run)
+            self.tell_of(run)
+
+    def _insert_run(self, run: Run) -> None:
         values = _encode(run)
         self._execute(f"INSERT INTO runs ({_RUN}) VALUES ({_marks(values)})", values)
 
     def active(self, schedule: str) -> list[Run]:
         return self._runs(f"WHERE state IN (?, ?) AND {_OF_SCHEDULE} ORDER BY id", (*ACTIVE, schedule))
 
-    def queued(self, limit: int) -> list[Run]:
+    def crowds(self, schedules: Collection[str]) -> dict[str, list[Run]]:
+        if len(schedules) <= FEW:
+            return super().crowds(schedules)
+        crowds: dict[str, list[Run]] = {name: [] for name in schedules}
+        for run in self._each_run("WHERE state IN (?, ?) ORDER BY id", ACTIVE):
+            if run.schedule in crowds:
+                crowds[run.schedule].append(run)
+        return crowds
+
+    def _is_active(self, schedule: str, now: datetime) -> bool:
+        return any(not waits_for_retry(run, now) for run in self.active(schedule))
+
+    def queued(self, limit: int, now: datetime | None = None) -> list[Run]:
         found: list[Run] = []
         query = (
-            f"WHERE state = ? AND (despite_hold = 1 OR NOT {_SITE_IS_HELD}"
-            " AND NOT EXISTS (SELECT 1 FROM schedules WHERE name = runs.schedule AND held_at IS NOT NULL)) ORDER BY id"
+            "WHERE state = ? AND (not_before IS NULL OR not_before <= ?)"
+            f" AND (despite_hold = 1 OR NOT {_SITE_IS_HELD}"
+            " AND NOT EXISTS (SELECT 1 FROM schedules WHERE name = runs.schedule AND held_at IS NOT NULL))"
+            " ORDER BY priority DESC, id"
         )
         with self.transaction():
             at_work, names = self._at_work()
-            for run in self._each_run(query, (QUEUED,)):
+            for run in self._each_run(query, (QUEUED, to_text(now) if now else "")):
                 if len(found) >= limit:
                     break
-                has_room = at_work.get(run.schedule, 0) < Policy.from_text(run.policy).max_instances
+                has_room = at_work.get(run.schedule, 0) < Policy.from_text(run.policy).most_at_work
                 if has_room and (run.exclusive is None or run.exclusive not in names):
                     at_work[run.schedule] = at_work.get(run.schedule, 0) + 1
                     names.add(run.exclusive)
@@ -263,41 +315,130 @@ class SQLStore(Store):
         # The conditions stand in the statement itself, and the statement in a transaction.
         with self.transaction():
             self._execute(
-                "UPDATE runs SET state = ?, token = ?, host = ?, pid = ?, started_at = ?,"
-                f" attempt = attempt + 1, rev = rev + 1 WHERE id = ? AND state = ? AND rev = ? AND {_MAY_BEGIN}",
+                "UPDATE runs SET state = ?, token = ?, host = ?, pid = ?, started_at = ?, not_before = NULL,"
+                " error = NULL, attempt = attempt + 1, rev = rev + 1 WHERE id = ? AND state = ? AND rev = ?"
+                f" AND (not_before IS NULL OR not_before <= ?) AND {_MAY_BEGIN}",
                 (
-                    RUNNING, token, host, pid, to_text(now), run.id, QUEUED, run.rev,
+                    RUNNING, token, host, pid, to_text(now), run.id, QUEUED, run.rev, to_text(now),
                     *_beginning(run, limit),
                 ),
             )  # fmt: skip
-            return self.run(run.id)
+            taken = self.run(run.id)
+            if taken is not None and taken.token == token:
+                self.tell_of(taken)
+            return taken
 
     def begin(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run:
         with self.transaction():
             if self._execute(f"SELECT 1 WHERE {_MAY_BEGIN}", _beginning(run, limit)).fetchone():
+                self.tell_of(run)
                 run = run.but(state=RUNNING, token=token, host=host, pid=pid, started_at=now, attempt=1)
             self.add_run(run)
         return run
 
     def give_back(self, run: Run) -> bool:
+        with self.transaction():
+            given_back = self._change(
+                "UPDATE runs SET state = ?, token = NULL, started_at = NULL, pid = NULL,"
+                " attempt = attempt - 1, rev = rev + 1 WHERE id = ? AND state = ? AND token = ? AND stop_at IS NULL",
+                (QUEUED, run.id, RUNNING, run.token),
+            )
+            if given_back and self.listeners() and (queued := self.run(run.id)):
+                self.tell_of(queued)
+        return given_back
+
+    def try_now(self, run: Run, now: datetime) -> bool:
         return self._change(
-            "UPDATE runs SET state = ?, token = NULL, started_at = NULL, pid = NULL,"
-            " attempt = attempt - 1, rev = rev + 1 WHERE id = ? AND state = ? AND token = ?",
-            (QUEUED, run.id, RUNNING, run.token),
+            "UPDATE runs SET not_before = ?, rev = rev + 1 WHERE id = ? AND state = ? AND rev = ?"
+            " AND not_before IS NOT NULL",
+            (to_text(now), run.id, QUEUED, run.rev),
         )
 
-    def finish(self, run: Run, outcome: Outcome) -> list[Run] | None:
+    def finish(self, run: Run, outcome: Outcome, *, retry_at: datetime | None = None) -> list[Run] | None:
         with self.transaction():
-            written = self._change(
+            is_retried = retry_at is not None and self._queue_again(run, outcome, retry_at)
+            written = is_retried or self._change(
                 f"UPDATE runs SET {_assigned(outcome.__slots__)}, rev = rev + 1"
                 " WHERE id = ? AND state = ? AND token = ?",
                 (*_encode(outcome), run.id, RUNNING, run.token),
             )
-            return self._answer_demand(run.schedule, outcome.finished_at) if written else None
+            if not written:
+                return None
+            schedule, followers = self._concerned(run, outcome)
+            self._tell_end(run, outcome, retry_at if is_retried else None)
+            if schedule is not None and not is_retried:
+                schedule = self._tally(schedule, outcome)
+            return [*self._answer_demand(schedule, outcome.finished_at), *self._go_on_with(followers, run, outcome)]
 
-    def _answer_demand(self, name: str, now: datetime) -> list[Run]:
+    def _concerned(self, run: Run, outcome: Outcome) -> tuple[Schedule | None, list[Schedule]]:
+        """Return the Schedule of a Run that has ended and those that come after it; and learn who listens."""
+        row = self._execute(
+            f'SELECT {_SCHEDULE}, (SELECT "value" FROM notes WHERE "key" = ?), {_ANYBODY_FOLLOWS}'
+            " FROM schedules WHERE name = ?",
+            (LISTENERS_NOTE, run.schedule),
+        ).fetchone()
+        if row is not None:
+            self._listeners = row[-2] or ""
+        may_be_followed = outcome.state == SUCCEEDED and (row is None or row[-1])
+        followers = self._followers(run.schedule) if may_be_followed else []
+        return (None if row is None else _decode(Schedule, row[:-2])), followers
+
+    def _followers(self, name: str) -> list[Schedule]:
+        found = self._schedules(
+            """WHERE "after" IS NOT NULL AND "after" LIKE ? ESCAPE '!' ORDER BY position""", (_containing(f",{name},"),)
+        )
+        # (LIKE does not tell capitals from small letters.)
+        return [schedule for schedule in found if f",{name}," in (schedule.after or "")]
+
+    def _tell_end(self, run: Run, outcome: Outcome, retry_at: datetime | None) -> None:
+        if self.listeners():
+            ended = run.but(**{name: getattr(outcome, name) for name in outcome.__slots__})
+            if retry_at:
+                self.tell_of(ended, "RunRetried", next_at=retry_at)
+            else:
+                self.tell_of(ended)
+
+    def _go_on_with(self, followers: list[Schedule], ended: Run, outcome: Outcome) -> list[Run]:
+        """Bring a Run of each Schedule that comes after the one that has succeeded; return those inserted."""
+        begun = []
+        for schedule in followers:
+            run = run_after(schedule, ended, outcome.finished_at, self.note(HOLD_NOTE))
+            if run.state != QUEUED:
+                self.add_run(run)
+            elif self.demand(schedule.name, run):
+                begun.append(run)
+        return begun
+
+    def _queue_again(self, run: Run, outcome: Outcome, retry_at: datetime) -> bool:
+        """Make a Run that has failed wait for its next attempt, unless nobody wants it any more."""
+        from ..planning import attempts_with
+
+        return self._change(
+            f"UPDATE runs SET state = ?, not_before = ?, attempts = ?, error = ?, {_UNDONE}, rev = rev + 1"
+            " WHERE id = ? AND state = ? AND token = ? AND stop_at IS NULL"
+            " AND EXISTS (SELECT 1 FROM schedules WHERE name = ?)",
+            (
+                QUEUED, to_text(retry_at), attempts_with(run, outcome), outcome.error, run.id, RUNNING, run.token,
+                run.schedule,
+            ),
+        )  # fmt: skip
+
+    def _tally(self, schedule: Schedule, outcome: Outcome) -> Schedule:
+        """Count a failure, or forget those before a success; return the Schedule as it is now stored."""
+        if outcome.state == SUCCEEDED and not schedule.failures:
+            return schedule
+        from ..planning import tallied
+
+        counted = tallied(schedule, outcome)
+        if counted is schedule or not self.put_schedule(counted):
+            return schedule
+        counted.rev += 1
+        if counted.held_at and not schedule.held_at:
+            self.add_action(pause(counted, outcome))
+        return counted
+
+    def _answer_demand(self, schedule: Schedule | None, now: datetime) -> list[Run]:
         """Turn a demand that came while a Run was active into the next Run, and return it."""
-        schedule = self.schedule(name)
         if schedule is None or not schedule.demand:
             return []
         run = demanded_run(schedule, now)
@@ -308,25 +449,36 @@ class SQLStore(Store):
         return [run]
 
     def _answer_if_idle(self, name: str, now: datetime) -> None:
-        if not self.active(name):
-            self._answer_demand(name, now)
+        schedule = self.schedule(name)
+        if schedule is not None and schedule.demand and not self._is_active(name, now):
+            self._answer_demand(schedule, now)
 
-    def skip(self, run: Run, reason: str, now: datetime) -> bool:
+    def skip(self, run: Run, reason: str, now: datetime, *, state: str = SKIPPED) -> bool:
         with self.transaction():
             skipped = self._change(
-                "UPDATE runs SET state = ?, summary = ?, finished_at = ?, rev = rev + 1"
+                "UPDATE runs SET state = ?, summary = ?, finished_at = ?, not_before = NULL, rev = rev + 1"
                 " WHERE id = ? AND state = ? AND rev = ?",
-                (SKIPPED, reason, to_text(now), run.id, QUEUED, run.rev),
+                (state, reason, to_text(now), run.id, QUEUED, run.rev),
             )
             if skipped:
+                self.tell_of(run.but(state=state, summary=reason, finished_at=now))
                 self._answer_if_idle(run.schedule, now)
         return skipped
 
-    def report_progress(self, run: Run, done: float, total: float | None, note: str | None) -> None:
+    def report_progress(self, run: Run, done: float, total: float | None, note: str | None, *, now: datetime) -> None:
+        with self.transaction():
+            written = self._change(
+                "UPDATE runs SET progress_done = ?, progress_total = ?, progress_note = ?"
+                " WHERE id = ? AND state = ? AND token = ?",
+                (done, total, note, run.id, RUNNING, run.token),
+            )
+            if written and self.listeners():
+                self.tell_of(run, "RunProgressed", at=now, done=done, total=total, note=note)
+
+    def keep_checkpoint(self, run: Run, checkpoint: str) -> None:
         self._execute(
-            "UPDATE runs SET progress_done = ?, progress_total = ?, progress_note = ?"
-            " WHERE id = ? AND state = ? AND token = ?",
-            (done, total, note, run.id, RUNNING, run.token),
+            "UPDATE runs SET checkpoint = ? WHERE id = ? AND state = ? AND token = ?",
+            (checkpoint, run.id, RUNNING, run.token),
         )
 
     def request_stop(
@@ -336,13 +488,15 @@ class SQLStore(Store):
         marks = (to_text(now), by, why, grace, run_id)
         with self.transaction():
             dequeued = self._change(
-                f"UPDATE runs SET state = ?, finished_at = ?, error = ?, {marked}",
-                (STOPPED, to_text(now), f"stopped by {by} before it began", *marks, QUEUED),
+                f"UPDATE runs SET state = ?, finished_at = ?, not_before = NULL, error = CASE WHEN attempt > 0"
+                f" THEN ? ELSE ? END, {marked}",
+                (STOPPED, to_text(now), *unbegun(by), *marks, QUEUED),
             )
             if not dequeued and not self._change(f"UPDATE runs SET {marked}", (*marks, RUNNING)):
                 return None
             run = self.run(run_id)
             if run and dequeued:
+                self.tell_of(run)
                 self._answer_if_idle(run.schedule, now)
             return run
 
@@ -405,6 +559,7 @@ class SQLStore(Store):
     def add_action(self, action: Action) -> None:
         values = _encode(action)
         self._execute(f"INSERT INTO actions ({_ACTION}) VALUES ({_marks(values)})", values)
+        self.tell_of_action(action)
 
     def actions(self, *, schedule: str | None = None, limit: int | None = 20) -> list[Action]:
         values: list[Any] = []
@@ -421,13 +576,58 @@ class SQLStore(Store):
     def prune_actions(self, since: datetime) -> None:
         self._execute('DELETE FROM actions WHERE "at" < ?', (to_text(since),))
 
+    # -- Events ----------------------------------------------------------------------------
+
+    def listeners(self) -> str:
+        if self._listeners is None:
+            self.note(LISTENERS_NOTE)
+        return self._listeners or ""
+
+    def _put_event(self, kind: str, text: str) -> None:
+        from .outbox import MOST_EVENTS
+
+        first, last = self._execute("SELECT MIN(number), MAX(number) FROM events").fetchone()
+        self._execute("INSERT INTO events (number, kind, event) VALUES (?, ?, ?)", ((last or 0) + 1, kind, text))
+        if first is not None and last + 1 - first >= MOST_EVENTS:
+            self._make_room(MOST_EVENTS)
+
+    def _make_room(self, most: int) -> None:
+        """Take the oldest out of a full outbox, of progress if there is any, and note that nobody heard of it."""
+        from .outbox import DROPPED_NOTE
+
+        (number,) = self._execute("SELECT COUNT(*) FROM events").fetchone()
+        if number <= most:
+            return
+        oldest = self._execute(
+            "SELECT COALESCE((SELECT MIN(number) FROM events WHERE kind = ?), (SELECT MIN(number) FROM events))",
+            ("RunProgressed",),
+        ).fetchone()
+        self.forget_events(oldest)
+        self.put_note(DROPPED_NOTE, str(int(self.note(DROPPED_NOTE) or 0) + 1))
+
+    def events(self, limit: int) -> list[Row]:
+        from .outbox import Row
+
+        rows = self._execute("SELECT number, event FROM events ORDER BY number LIMIT ?", (limit,))
+        return [Row(*row) for row in rows]
+
+    def forget_events(self, numbers: Iterable[int]) -> None:
+        with self.transaction():
+            for number in numbers:
+                self._execute("DELETE FROM events WHERE number = ?", (number,))
+
     # -- Notes -----------------------------------------------------------------------------
 
     def note(self, key: str) -> str | None:
-        row = self._execute('SELECT "value" FROM notes WHERE "key" = ?', (key,)).fetchone()
-        return str(row[0]) if row else None
+        # Who reads a note hears at once who listens: a run is to ask for that, and not to pay for it.
+        rows = self._execute('SELECT "key", "value" FROM notes WHERE "key" IN (?, ?)', (key, LISTENERS_NOTE))
+        notes = dict(rows.fetchall())
+        self._listeners = notes.get(LISTENERS_NOTE, "")
+        return notes.get(key)
 
     def put_note(self, key: str, text: str | None) -> None:
+        if key == LISTENERS_NOTE:
+            self._listeners = None  # a rollback may take it back
         with self.transaction():
             self._execute('DELETE FROM notes WHERE "key" = ?', (key,))
             if text is not None:

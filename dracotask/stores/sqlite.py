@@ -220,6 +220,8 @@ class _Transaction:
         if self.depth > 1:
             self.depth -= 1
             return
+        if kind is not None:
+            self.store._listeners = None  # it may have been read within
         try:
             self.store._execute("COMMIT" if kind is None else "ROLLBACK")
         except Exception:
