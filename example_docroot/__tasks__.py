@@ -8,6 +8,7 @@ while the site is being served, and it is in force a moment later. Run any task 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import re
@@ -15,7 +16,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from dracotask import Skip, Task, config, database, logger
+from dracotask import RunFailed, Skip, Task, config, database, logger, on, task
 
 # A task runs in a process of its own, in this folder: not in the web server, and not in a request.
 PAGES = Path(__file__).parent / "pages"
@@ -149,6 +150,23 @@ class Thumbnails(Task):
             time.sleep(0.5)
             done += 1
         return f"{done} of {pictures} pictures"
+
+
+# A function is a task as well, and a coroutine too. This one has no time of its own: it follows Report.
+# Whatever goes wrong is tried again, after two seconds and after four.
+@task(after="Report", retries=2, retry_delay="2s")
+async def announce():
+    """Tells the world of the report."""
+    database.cursor().execute("CREATE TABLE IF NOT EXISTS report (at TEXT, line TEXT)")
+    (reports,) = database.cursor().execute("SELECT count(*) FROM report").fetchone()
+    await asyncio.sleep(0.1)  # here you would await the world
+    return f"{reports} told"
+
+
+# Called whenever a run of Flaky has failed for good, in a process of its own. It might write you a mail.
+@on(RunFailed, task="Flaky")
+def lament(event):
+    logger.warning("Alas, %s: %s", event.task, event.error)
 
 
 class OnDemand(Task):

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -24,8 +25,8 @@ from sites import Site, until
 from dracotask.cli.commands import commands
 from dracotask.cli.reading import RUN_KEYS
 from dracotask.cli.running import COMMANDS, EXITS
+from dracotask.keys import KEYS, POLICY_KEYS
 from dracotask.model import ACTIVE, ENDED, NEVER_STARTED, VERBS
-from dracotask.siteconfig import KEYS, POLICY_KEYS
 from dracotask.triggers import parse_trigger
 from dracotask.triggers.cron import CronTrigger
 from dracotask.triggers.draco import from_draco
@@ -200,9 +201,9 @@ def test_the_list_in_the_readme_is_that_of_the_example(shell):
     assert shown.splitlines()[0].split() == said[said.index("TASK") :].splitlines()[0].split()
     told = dict(columns.findall(said))
     for task, schedule in columns.findall(shown):
-        if task != "7":
+        if task != "8":
             assert told[task] == schedule
-    assert "7 tasks" in shown and "7 tasks" in said
+    assert "8 tasks" in shown and "8 tasks" in said
 
 
 # -- Deploying -------------------------------------------------------------------------------------
@@ -386,6 +387,8 @@ def test_the_tasks_of_the_how_to_load(site):
     # Given each snippet there that has tasks, as a task file
     tasks = [snippet.text for snippet in document("docs/howto.rst").snippets("python") if "(Task)" in snippet.text]
     assert len(tasks) >= 4
+    holidays = [snippet.text for snippet in document("docs/howto.rst").snippets("text") if "Christmas" in snippet.text]
+    site.put("holidays.txt", *holidays)
 
     # When they are loaded
     for text in tasks:
@@ -394,6 +397,22 @@ def test_the_tasks_of_the_how_to_load(site):
 
         # Then nothing is wrong with them
         assert ended.returncode == 0, ended.stderr
+
+
+def test_the_time_machine_of_the_how_to_says_what_is_said_of_it(site):
+    # Given the site that the how-to speaks of
+    site.write("class NightlyReport(Task):", "    def __init__(self): self.schedule(hour=3)", "    def run(self): pass")
+    (snippet,) = (each for each in document("docs/howto.rst").snippets("python") if "simulate(" in each.text)
+
+    # When its tests are run
+    tests: dict[str, Any] = {}
+    exec(snippet.text.replace(SHOP, str(site.docroot)), tests)
+    stories = [tests[name] for name in tests if name.startswith("test_")]
+
+    # Then they hold
+    assert len(stories) == 3
+    for story in stories:
+        story()
 
 
 def test_the_changelog_speaks_of_this_version():

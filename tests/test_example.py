@@ -20,7 +20,7 @@ from sites import Site, until
 from werkzeug.test import Client
 
 from dracotask.configfile import TABLES, read_file
-from dracotask.siteconfig import ALL_KEYS, KEYS, POLICY_KEYS
+from dracotask.keys import ALL_KEYS, KEYS, POLICY_KEYS
 
 CHECKOUT = Path(__file__).parent.parent
 EXAMPLE = CHECKOUT / "example_docroot"
@@ -114,6 +114,24 @@ def test_flaky_succeeds_and_skips_and_fails(example):
 
     # Then each was seen
     assert wanted == set()
+
+
+def test_the_announcement_follows_each_report(example):
+    # When there is a report, and somebody looks
+    summary(example, "Report")
+    example.due()
+
+    # Then it was told, for that report
+    run = example.last_run("announce")
+    assert run.summary == "1 told"
+    assert example.last_run("Report").id in run.requested_by
+
+
+def test_who_listens_is_told_that_flaky_has_failed(example):
+    while example.run("Flaky").returncode != 1:
+        pass
+
+    until(lambda: "Alas, Flaky: ZeroDivisionError" in Path(example.state.path, "listeners.log").read_text())
 
 
 def test_on_demand_is_never_due_and_knows_its_run(example):
@@ -265,7 +283,7 @@ def test_nothing_else_is_served(example, wsgi, path):
 def test_served_the_tasks_start_by_themselves_and_the_page_shows_it(example):
     # Given the site on the development server, as bin/demo starts it
     server = example.start("serve", "--port", "0", stderr=subprocess.DEVNULL)
-    port = int(re.search(r":(\d+)/ with 7 tasks", server.stdout.readline())[1])
+    port = int(re.search(r":(\d+)/ with 8 tasks", server.stdout.readline())[1])
 
     def fetch(path: str, method: str = "GET") -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
