@@ -50,7 +50,10 @@ class ProcessLauncher:
 
         The store must be closed. What finds no slot stays queued: a supervisor that is done takes the next.
         """
-        from ..run import body as body  # once for all the bodies to come, which share it
+        # Once for all the supervisors and bodies to come, which share it.
+        from ..run import body as body
+        from ..run import outcome as outcome
+        from ..run import watch as watch
 
         for number in range(1, self.max_running + 1):
             if len(self.children) >= wanted:

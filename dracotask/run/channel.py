@@ -133,6 +133,23 @@ class Mailbox:
         return next((self._last[kind] for kind in reversed(self._last) if kind in kinds), None)
 
 
+class Attention:
+    """What a watch asks and tells somebody else. This is the one of a load, in which nobody takes an interest."""
+
+    #: What the longest report may be.
+    longest_report = LONGEST_OF_A_LOAD
+
+    def must_stop(self) -> float | None:
+        """Return how many seconds of grace are left to a body that somebody wants stopped, from now; else None."""
+        return None
+
+    def hear(self, message: list[str]) -> None:
+        """Take in a report that wants something done at once."""
+
+    def look(self) -> None:
+        """Do what is done now and then."""
+
+
 def order_of(run: Run, stamps: str, niceness: int) -> list[str]:
     """Return the order that has a body do ``run``: all that it needs to know of it.
 

@@ -16,11 +16,12 @@ from ..failpoints import reach
 from ..model import DEFAULT_POLICY, Declaration, Policy
 from ..state import lock, stamp, stamp_lines
 from ..zones import site_zone
+from .channel import Attention
 from .loader import declarations, enter
 from .outcome import in_bytes
 from .output import RunOutput
 from .process import fork_body, leave_at_once
-from .watch import Attention, Watch
+from .watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ bytes were left out, then the newest half. A reader sees the tail move while the
 from __future__ import annotations
 
 import os
-import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +104,8 @@ class RunOutput:
 
         :param patience: seconds to wait for it to take anything.
         """
+        import select  # by now the watch has it; at the top it would be waited for before the body begins
+
         while self._owed and self.tee is not None and _is_writable(self.tee, patience):
             try:
                 # Of a pipe that is ready so much is taken without waiting.
@@ -120,6 +121,8 @@ class RunOutput:
 
 
 def _is_writable(descriptor: int, patience: float) -> bool:
+    import select
+
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     return bool(poll.poll(patience * 1000))

@@ -16,12 +16,10 @@ from ..errors import DracotaskError, StoreError
 from ..failpoints import reach
 from ..model import FAILED, STOPPED, TIMED_OUT, Outcome, Policy, Run
 from ..state import is_current, lock, write_whole
-from .channel import LONGEST, order_of
+from .channel import LONGEST, Attention, order_of
 from .limits import adopt_orphans
-from .outcome import judge, retry_time, to_lines
 from .output import RunOutput
 from .process import fork_body
-from .watch import Attention, Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,6 +181,8 @@ class Supervisor:
         if ended is None:
             self._give_back(store, run, held)
             return None
+        from .outcome import judge, retry_time
+
         outcome = judge(ended, policy, stopped_by=care.bell.by or "nobody", now=utc_now(), output_bytes=output.total)
         retry_at = retry_time(run, outcome, ended) if outcome.state in (FAILED, TIMED_OUT) else None
         reach("outcome_known")
@@ -227,6 +227,10 @@ class Supervisor:
             self._hand_over(run, run.checkpoint)
         body.order(*order_of(run, stamps, niceness))
         reach("body_started")
+        # What is needed from here on is imported while the body is at work: so nobody waits for it.
+        from . import outcome as outcome
+        from .watch import Watch
+
         watch = Watch(body, Policy.from_text(run.policy), output, care, run_id=run.id, strangers=strangers)
         ended = watch.until_it_ends()
         body.close()
@@ -430,6 +434,8 @@ def hold_run_lock(state: State, run_id: str) -> int | None:
 
 def leave_outcome(held: int, run: Run, outcome: Outcome, retry_at: datetime | None) -> None:
     """Leave an outcome in the lock file of its Run, where the sweep looks for it."""
+    from .outcome import to_lines
+
     # The whole file is written: nothing stays of what an earlier attempt has left there.
     os.pwrite(held, to_lines(run, outcome, retry_at).encode()[:_LOCK_SIZE].ljust(_LOCK_SIZE), 0)
 

@@ -18,12 +18,12 @@ from ..failpoints import reach
 from ..model import DEFAULT_POLICY, Policy
 from ..state import lock
 from ..stores.outbox import DROPPED_NOTE
-from .channel import LONGEST
+from .channel import LONGEST, Attention
 from .listeners import tell
 from .output import RunOutput
 from .process import fork_body
 from .supervisor import PROBLEM_NOTE
-from .watch import Attention, Watch
+from .watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

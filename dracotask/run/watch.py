@@ -6,7 +6,7 @@ import os
 import select
 from time import monotonic
 
-from .channel import LONGEST_OF_A_LOAD, Mailbox
+from .channel import Mailbox
 from .limits import ask_to_stop
 
 TYPE_CHECKING = False
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..model import Policy
+    from .channel import Attention
     from .family import Family, Process
     from .output import RunOutput
     from .process import Body
@@ -40,23 +41,6 @@ _LEFTOVER = 1 << 20
 _REPORTS_CHUNK = 1 << 11
 
 
-class Attention:
-    """What a watch asks and tells somebody else. This is the one of a load, in which nobody takes an interest."""
-
-    #: What the longest report may be.
-    longest_report = LONGEST_OF_A_LOAD
-
-    def must_stop(self) -> float | None:
-        """Return how many seconds of grace are left to a body that somebody wants stopped, from now; else None."""
-        return None
-
-    def hear(self, message: list[str]) -> None:
-        """Take in a report that wants something done at once."""
-
-    def look(self) -> None:
-        """Do what is done now and then."""
-
-
 class Ended:
     """The facts of a body's end, as the kernel tells them.
 
@@ -79,7 +63,7 @@ class Ended:
 class Watch:
     """One body under watch.
 
-    :param attention: is asked and told what goes on; :meth:`Attention.must_stop` every :data:`LOOK_EVERY` seconds.
+    :param attention: is asked and told what goes on; whether to stop every :data:`LOOK_EVERY` seconds.
     :param run_id: of what run; None for a load, whose processes do not outlive its body.
     :param strangers: descendants of this process that are not the run's.
     """
