@@ -16,7 +16,8 @@ from .model import ACTIVE, ANY_NUMBER, QUEUED, VERBS, Action, Policy, Schedule, 
 from .planning import overlaid
 from .steering import LONGEST_WHY, printable
 from .stores.base import HOLD_NOTE
-from .tick import SiteHold, Tick, because, following
+from .stores.holds import SiteHold, because
+from .tick import Tick, following
 from .triggers.after import circle, names_before, names_in_force
 
 TYPE_CHECKING = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import suggestion
-from .model import ACTIVE, ENDED, FAILED, LOST, NEVER_STARTED, TIMED_OUT
+from .model import ACTIVE, ENDED, FAILURES, NEVER_STARTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ ON_DEMAND, GONE = "on-demand", "gone"
 MATTERS = (HELD, DUE, WAITING, AT_WORK, FAILING, ON_DEMAND, GONE)
 
 RUN_STATES = (*ACTIVE, *ENDED, *NEVER_STARTED)
-
-_FAILURES = (FAILED, TIMED_OUT, LOST)
 
 
 class Filter:
@@ -71,7 +69,7 @@ def matters_of(
         found.add(DUE if schedule.next_fire_time <= now else WAITING)
     if is_running:
         found.add(AT_WORK)
-    if last_run is not None and last_run.state in _FAILURES:
+    if last_run is not None and last_run.state in FAILURES:
         found.add(FAILING)
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from .clock import is_within, timedelta, to_text
-from .planning import kept_since, next_attempt, what_is_kept
+from .planning import kept_since, what_is_kept
+from .retries import next_attempt
 from .run.outcome import from_lines, lost
 from .run.supervisor import hold_run_lock, keep_checkpoint, release_run_lock
 from .state import is_locked

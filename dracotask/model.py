@@ -32,6 +32,10 @@ ACTIVE = (QUEUED, RUNNING)
 ENDED = (SUCCEEDED, FAILED, TIMED_OUT, STOPPED, LOST)
 #: No body was started; the reason stands in the summary.
 NEVER_STARTED = (SKIPPED, MISSED)
+#: The Run's body was started, be it over or not.
+STARTED = (RUNNING, *ENDED)
+#: The Run has failed, by itself or for want of a living process. Stopped is what somebody wanted.
+FAILURES = (FAILED, TIMED_OUT, LOST)
 
 #: The words after DOCROOT that are commands, or kept for commands to come. No Task may be named like one.
 VERBS = (

@@ -9,7 +9,7 @@ takes few questions to the trigger and little room.
 from __future__ import annotations
 
 from .clock import last_until, timedelta
-from .model import FAILED, LOST, MISSED, QUEUED, RUNNING, SKIPPED, SUCCEEDED, TIMED_OUT, Claim, Gap, Policy
+from .model import MISSED, QUEUED, RUNNING, SKIPPED, Claim, Gap, Policy
 from .model import waits_for_retry as waits
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from .model import Outcome, Run, Schedule
+    from .model import Run, Schedule
     from .triggers.base import Trigger
 
 #: How far a clock may be set back before a Schedule stops waiting for it (cron(8)'s rule).
@@ -25,12 +25,6 @@ CLOCK_PATIENCE = timedelta(hours=3)
 
 #: So many days are for ever: history is kept no longer, and no arithmetic leaves the years there are.
 MOST_DAYS = 36_500
-
-#: So often a Run may ask for another attempt itself, where its policy has none for it.
-MOST_ASKED = 10
-
-#: A Run in one of these states has failed, by itself or for want of a living process.
-FAILURES = (FAILED, TIMED_OUT, LOST)
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -240,111 +234,6 @@ def _count(trigger: Trigger, first: datetime, last: datetime) -> int | None:
         return 1
     every = getattr(trigger, "every", None)
     return (last - first) // every + 1 if isinstance(every, timedelta) else None
-
-
-# -- What has failed ---------------------------------------------------------------------------
-
-
-def next_attempt(
-    run: Run, outcome: Outcome, *, raised: Collection[str] = (), asked: float | None = None, wanted: bool = False
-) -> datetime | None:
-    """Return when a Run that has failed is to be tried again; None when it is not.
-
-    The moment is the same whoever works it out: what looks like chance in it comes of the Run's id.
-
-    :param run: as it was taken, with the number of the attempt that has ended.
-    :param raised: the names of what it raised, those of the base classes among them.
-    :param wanted: whether the Run itself has asked for another attempt.
-    :param asked: in so many seconds; None for what the policy says.
-    """
-    policy = Policy.from_text(run.policy)
-    if not wanted and not _is_worth_it(policy, outcome.state, raised):
-        return None
-    if run.attempt > most_retries(policy, outcome.state, wanted=wanted):
-        return None
-    delay = asked if asked is not None else _delay(policy, run.id, run.attempt)
-    return outcome.finished_at + timedelta(seconds=min(delay, MOST_DAYS * 86400.0))
-
-
-def most_retries(policy: Policy, state: str, *, wanted: bool) -> int:
-    """Return how many further attempts a Run may have that has ended in this state."""
-    if wanted:
-        return policy.retries or MOST_ASKED
-    return policy.retries or (1 if state == LOST and policy.on_lost == "retry" else 0)
-
-
-def _is_worth_it(policy: Policy, state: str, raised: Collection[str]) -> bool:
-    if state == LOST:
-        return policy.on_lost == "retry"
-    if state not in (FAILED, TIMED_OUT):
-        return False
-    return policy.retry_on is None or not set(policy.retry_on.split(",")).isdisjoint(raised)
-
-
-def _delay(policy: Policy, run_id: str, attempt: int) -> float:
-    """Return the seconds between the end of an attempt and the next."""
-    from zlib import crc32
-
-    try:
-        delay = min(policy.retry_delay * float(policy.retry_backoff) ** (attempt - 1), policy.retry_max_delay)
-    except OverflowError:
-        delay = policy.retry_max_delay
-    # Runs that failed together come back one by one.
-    chance: float = crc32(f"{run_id} {attempt}".encode()) / 2**32
-    return delay * (1 - policy.retry_jitter * chance)
-
-
-def attempts_with(run: Run, outcome: Outcome) -> str:
-    """Return the JSON of a Run's attempts with the one that has just ended."""
-    import json
-
-    from .clock import rfc3339
-
-    attempts = json.loads(run.attempts or "[]")
-    attempts.append(
-        {
-            "attempt": run.attempt,
-            "state": outcome.state,
-            "started_at": rfc3339(run.started_at) if run.started_at else None,
-            "finished_at": rfc3339(outcome.finished_at),
-            "exit_code": outcome.exit_code,
-            "error": outcome.error,
-        }
-    )
-    return json.dumps(attempts, ensure_ascii=False)
-
-
-def last_attempt_at(run: Run) -> datetime:
-    """Return when the last attempt of a Run that waits for its retry has ended, by the clock of then."""
-    import json
-
-    from .clock import from_text
-
-    attempts = json.loads(run.attempts or "[]")
-    return from_text(attempts[-1]["finished_at"]) if attempts else run.queued_at
-
-
-#: Who holds a Schedule that fails and fails.
-PAUSER = "dracotask"
-
-
-def tallied(schedule: Schedule, outcome: Outcome) -> Schedule:
-    """Return the Schedule with one more failure in a row, with none, or held for too many; itself when nothing changes.
-
-    What somebody has stopped, or what never began, says nothing either way.
-    """
-    if outcome.state == SUCCEEDED:
-        return schedule.but(failures=None) if schedule.failures else schedule
-    if outcome.state not in FAILURES:
-        return schedule
-    failures, most = (schedule.failures or 0) + 1, Policy.from_text(schedule.policy).pause_after
-    counted: Schedule = schedule.but(failures=failures)
-    if most is None or failures < most or schedule.held_at:
-        return counted
-    last = outcome.error or outcome.state
-    why = f"{failures} failures in a row: {last}" if failures > 1 else f"it failed: {last}"
-    held: Schedule = counted.but(held_at=outcome.finished_at, held_by=PAUSER, held_why=why, held_until=None)
-    return held
 
 
 # -- A Schedule's own policy -------------------------------------------------------------------

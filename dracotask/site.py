@@ -390,7 +390,7 @@ class Site:
 
     def _why_not(self, store: Store, schedule: Schedule, run: Run, now: datetime) -> str:
         """Say why a Run that was not taken could not begin."""
-        from .tick import SiteHold, because, held_in_words
+        from .stores.holds import SiteHold, because, held_in_words
 
         if schedule.held_at and not run.despite_hold:
             return held_in_words(schedule)

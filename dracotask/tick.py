@@ -6,11 +6,12 @@ Scheduler inside a program: whoever asks, the decisions are these.
 
 from __future__ import annotations
 
-from .clock import from_text, in_words, timedelta, to_text
+from .clock import in_words, timedelta
 from .errors import BadTrigger
 from .model import MISSED, SKIPPED, Claim, Policy, Run, Schedule, new_run, waits_for_retry
-from .planning import CLOCK_PATIENCE, first_after, last_attempt_at, missed_while, plan, room_for, still_active
+from .planning import CLOCK_PATIENCE, first_after, missed_while, plan, room_for, still_active
 from .stores.base import HOLD_NOTE
+from .stores.holds import SiteHold, held_in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Tick:
     def _free_stranded(self, now: datetime) -> None:
         """Set back the watermarks that a clock once wrong by hours or years has left in the future, and the retries."""
         for schedule in self.store.ahead_of(now + CLOCK_PATIENCE):
+            from .retries import last_attempt_at  # hardly any tick comes here
+
             reason = f"the clock was set back from {schedule.watermark}; what is on record by then is passed over"
             claim = Claim(next_fire_time=self.next_or_put_off(schedule.in_force, now, None), watermark=now)
             self.store.claim(schedule, claim, [_note_row(schedule, now, reason)], now)
@@ -160,7 +163,7 @@ class Tick:
         elif schedule.held_at:
             self._record_missed(schedule, now, SKIPPED, held_in_words(schedule))
         elif hold := SiteHold.of(self.store):
-            self._record_missed(schedule, now, SKIPPED, f"held by {hold.by}, with the site{because(hold.why)}")
+            self._record_missed(schedule, now, SKIPPED, hold.in_words())
         else:
             self.claim(schedule, now, "tick")
             if schedule.skip_until:  # what was to be skipped is one claim, and what came after it another
@@ -222,42 +225,6 @@ def following(schedule: Schedule) -> Schedule:
     from .triggers.after import column
 
     return schedule.but(after=column(text))
-
-
-def held_in_words(schedule: Schedule) -> str:
-    """Return the reason on record for a fire time that fell into a hold."""
-    return f"held by {schedule.held_by}{because(schedule.held_why)}"
-
-
-def because(why: str | None) -> str:
-    """Return a reason as it follows what it is for."""
-    return f": {why}" if why else ""
-
-
-class SiteHold:
-    """The hold of the whole site, which is a note in the store.
-
-    :param at: since when.
-    :param why: None when nobody said.
-    """
-
-    __slots__ = ("at", "by", "why")
-
-    def __init__(self, at: datetime, by: str, why: str | None) -> None:
-        self.at, self.by, self.why = at, by, why
-
-    @classmethod
-    def of(cls, store: Store) -> SiteHold | None:
-        """Return the hold of the site; None when it is not held."""
-        note = store.note(HOLD_NOTE)
-        if note is None:
-            return None
-        at, by, why = note.split("\t")
-        return cls(from_text(at), by, why or None)
-
-    def put(self, store: Store) -> None:
-        """Hold the site, in the terms of this hold."""
-        store.put_note(HOLD_NOTE, "\t".join([to_text(self.at), self.by, self.why or ""]))
 
 
 def _note_row(schedule: Schedule, now: datetime, reason: str) -> Run:

@@ -15,7 +15,7 @@ from .control import Control
 from .errors import BadTrigger, ControlError, DracotaskError, suggestion
 from .steering import LONGEST_WHY, printable
 from .stores.base import HOLD_NOTE
-from .tick import SiteHold
+from .stores.holds import SiteHold
 from .triggers import parse_trigger
 
 TYPE_CHECKING = False

@@ -18,7 +18,7 @@ FLOORS = (
     "control transfer adoption housekeeping futures launchers",
     "tick",
     "run",
-    "tasks functions work stores planning previews arguments promises steering rules holidays",
+    "tasks functions work stores planning retries previews arguments promises steering rules holidays",
     "events filters model triggers",
     "web",
     "state siteconfig keys configfile zones clock errors failpoints",

@@ -19,9 +19,9 @@ from dracotask.planning import (
     first_after,
     latest_until,
     missed_while,
-    next_attempt,
     plan,
 )
+from dracotask.retries import next_attempt
 from dracotask.triggers import Trigger, parse_trigger
 
 LATE = "came late: several fire times became one run"

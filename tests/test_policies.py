@@ -17,7 +17,7 @@ from dracotask.adoption import Adoption
 from dracotask.control import Control
 from dracotask.errors import ControlError
 from dracotask.model import Declaration, Policy, Run, Schedule
-from dracotask.planning import next_attempt
+from dracotask.retries import next_attempt
 from dracotask.run.load import Loaded
 from dracotask.state import State
 from dracotask.stores.base import Store

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from helpers import NOON, a_policy, a_run, a_schedule, an_action, an_outcome, seconds, taken
 
-from dracotask import model
+from dracotask import model, retries
+from dracotask.clock import to_text
 from dracotask.events import KINDS
 from dracotask.model import Claim, Gap, new_run
-from dracotask.stores import base
 from dracotask.stores.base import HOLD_NOTE, LISTENERS_NOTE, Store
 from dracotask.stores.indices import Index
 from dracotask.stores.memory import MemoryStore
@@ -156,7 +156,7 @@ class Story:
         return self.store.request_stop(run.id, by="anna", why=None, now=self.moment(), grace=grace)
 
     def hold_site(self) -> Any:
-        self.store.put_note(HOLD_NOTE, "since\tanna\tmoving" if self.dice.random() < 0.3 else None)
+        self.store.put_note(HOLD_NOTE, f"{to_text(NOON)}\tanna\tmoving" if self.dice.random() < 0.3 else None)
 
     def listen(self) -> Any:
         # (Progress is told with the time of day, and so never twice the same.)
@@ -192,7 +192,7 @@ def test_two_stores_with_the_same_past_answer_alike(seed, tmp_path: Path, monkey
             # When the same happens to both
             told = []
             for story, numbers in zip(stories, ids, strict=True):
-                for home in (model, base):
+                for home in (model, retries):
                     monkeypatch.setattr(home, "new_run_id", lambda numbers=numbers: f"{next(numbers):026d}")
                 told.append((story.go_on(), story.answers()))
 

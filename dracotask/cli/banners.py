@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from ..state import State
-    from ..tick import SiteHold
+    from ..stores.holds import SiteHold
     from .invocation import Invocation
     from .output import Paper
     from .reading import Reading

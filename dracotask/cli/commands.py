@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from ..model import SKIPPED, SUCCEEDED
+from ..model import FAILURES, SKIPPED, SUCCEEDED
 from .group import PROGRAM, Commands, print_version
 from .invocation import Invocation
 from .output import settle_streams, visible_line
@@ -25,7 +25,6 @@ from .running import (
     say_how_it_ended,
     say_that_it_waits,
 )
-from .words import FAILURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import os
 from ..adoption import WARNING_NOTE
 from ..clock import rfc3339
 from ..errors import RunNotFound, StoreMissing, TaskNotFound
-from ..model import ENDED, LOST, QUEUED, RUNNING, Run, Schedule
+from ..model import LOST, QUEUED, RUNNING, STARTED, Run, Schedule
 from ..run.supervisor import FILES_NOTE, PROBLEM_NOTE
 from ..state import is_current, is_locked
-from ..tick import SiteHold
+from ..stores.holds import SiteHold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def find_run(invocation: Invocation, store: Store, word: str) -> Run:
     run = store.run(word)
     if run is not None:
         return run
-    newest = runs_named(invocation, store, word, states=(RUNNING, *ENDED), limit=1)
+    newest = runs_named(invocation, store, word, states=STARTED, limit=1)
     # One that waits for its retry was started too.
     newest += [run for run in store.active(word) if run.state == QUEUED and run.attempt]
     newest.sort(key=lambda run: run.id, reverse=True)

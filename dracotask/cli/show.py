@@ -7,7 +7,7 @@ from itertools import islice
 
 from ..clock import rfc3339, utc_now
 from ..model import RUNNING, Policy
-from ..tick import SiteHold
+from ..stores.holds import SiteHold
 from .output import print_json, visible_line
 from .reading import (
     Reading,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 
 from ..clock import in_words
-from ..model import ENDED, RUNNING, SUCCEEDED, Run, Schedule
+from ..model import ENDED, FAILURES, RUNNING, SUCCEEDED, Run, Schedule
 from .output import Paper, cells, visible_line
 from .words import (
-    FAILURES,
     STATES,
     about,
     duration,

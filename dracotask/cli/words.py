@@ -42,9 +42,6 @@ STATES = {
     MISSED: "missed",
 }
 
-#: A Run in one of these states is a failure to its owner. Stopped is what somebody wanted.
-FAILURES = (FAILED, TIMED_OUT, LOST)
-
 #: Of the text of a rule people see so many letters.
 LONGEST_RULE = 200
 

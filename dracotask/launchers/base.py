@@ -14,12 +14,12 @@ import sys
 import threading
 from time import monotonic, thread_time
 
-from ..clock import in_words, utc_now
-from ..errors import Interrupted, Retry, Skip, lineage
+from ..clock import utc_now
+from ..errors import Interrupted, Retry, Skip
 from ..model import FAILED, STOPPED, SUCCEEDED, TIMED_OUT, Outcome, Policy, Run
-from ..planning import next_attempt
 from ..promises import kept
-from ..run.outcome import WISH, lost, one_line
+from ..retries import attempt_after
+from ..run.outcome import WISH, lost, one_line, over_limit
 from ..steering import Steering, at_hand, checked_progress
 
 TYPE_CHECKING = False
@@ -278,7 +278,7 @@ class LocalRuns:
         try:
             outcome = _outcome(steering, result, error) if lost_why is None else lost(self.now(), lost_why)
             outcome.finished_at, outcome.cpu_seconds = self.now(), cpu_seconds
-            retry_at = None if lost_why is not None else _retry_time(run, outcome, error)
+            retry_at = None if lost_why is not None else attempt_after(run, outcome, error)
             is_recorded = self.store.finish(run, outcome, retry_at=retry_at) is not None
         except BaseException:
             retry_at = None
@@ -319,20 +319,12 @@ def _outcome(steering: LocalSteering, result: object, error: BaseException | Non
     if steering.stopped_by is not None:
         state, words = STOPPED, f"stopped by {steering.stopped_by}"
     elif steering.is_over_limit():
-        state, words = TIMED_OUT, f"over its time limit of {in_words(steering.time_limit or 0)}"
+        state, words = TIMED_OUT, over_limit(steering.time_limit)
     else:
         state = SUCCEEDED if error is None else FAILED
     if error is not None and not (words and isinstance(error, Interrupted)):
         words = f"{words}; {_in_words(error)}" if words else _in_words(error)
     return Outcome(state=state, summary=one_line(summary), error=one_line(words))
-
-
-def _retry_time(run: Run, outcome: Outcome, error: BaseException | None) -> datetime | None:
-    """Return when a Run that has failed is to be tried again; None when it is not."""
-    if isinstance(error, Retry) and outcome.state == FAILED:
-        return next_attempt(run, outcome, wanted=True, asked=error.after)
-    raised = [] if error is None else lineage(error)
-    return next_attempt(run, outcome, raised=[*raised, "TimedOut"] if outcome.state == TIMED_OUT else raised)
 
 
 def _failure(error: BaseException | None) -> BaseException | None:

@@ -57,7 +57,7 @@ def _verdict(
     summary = words or None if kind == "done" else None
     manner = f", killed {in_words(ended.grace)} later" if ended.grace is not None else ""
     if ended.why == "limit":
-        return TIMED_OUT, summary, f"over its time limit of {in_words(policy.time_limit or 0)}{manner}"
+        return TIMED_OUT, summary, f"{over_limit(policy.time_limit)}{manner}"
     if ended.why == "stop":
         return STOPPED, summary, f"stopped by {stopped_by}{manner}"
     if ended.why == "memory":
@@ -72,6 +72,11 @@ def _verdict(
     if kind == "interrupted":
         return STOPPED, None, "stopped by a TERM from outside dracotask"
     return FAILED, None, _unreported(code)
+
+
+def over_limit(time_limit: float | None) -> str:
+    """Say that a Run took longer than it may."""
+    return f"over its time limit of {in_words(time_limit or 0)}"
 
 
 def _with_limit(error: str, policy: Policy) -> str:
@@ -104,7 +109,7 @@ def _wish(ended: Ended) -> tuple[float | None, str]:
 
 def retry_time(run: Run, outcome: Outcome, ended: Ended) -> datetime | None:
     """Return when a Run that has failed is to be tried again; None when it is not."""
-    from ..planning import next_attempt
+    from ..retries import next_attempt
 
     report = ended.mailbox.last("done", "failed", "interrupted", "gone", "retry")
     if outcome.state == FAILED and report and report[0] == "retry" and not ended.why:

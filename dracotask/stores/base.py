@@ -15,7 +15,7 @@ handed in, and every change raises ``rev``.
 
 from __future__ import annotations
 
-from ..model import MISSED, SKIPPED, Action, new_run, new_run_id
+from ..model import MISSED, SKIPPED, Action, new_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -418,38 +418,6 @@ def demanded_run(schedule: Schedule, now: datetime) -> Run:
     return new_run(schedule, now, "demand", by=schedule.demand)
 
 
-def pause(schedule: Schedule, outcome: Outcome) -> Action:
-    """Return the row that says that a Schedule was held for its failures.
-
-    :param schedule: as it was stored, held.
-    """
-    return Action(
-        id=new_run_id(), at=outcome.finished_at, schedule=schedule.name, rev=schedule.rev, verb="hold",
-        by=schedule.held_by or "", why=schedule.held_why, details="{}",
-    )  # fmt: skip
-
-
 def unbegun(by: str) -> tuple[str, str]:
     """Say that somebody has stopped a queued Run: before its next attempt, and before the first."""
     return f"stopped by {by} before its retry", f"stopped by {by} before it began"
-
-
-def run_after(schedule: Schedule, ended: Run, now: datetime, site_hold: str | None) -> Run:
-    """Return the Run of a Schedule that comes after the one that has ended, or the row that says why there is none.
-
-    :param site_hold: the note of that name.
-    """
-    run = new_run(schedule, now, "after", by=f"{ended.schedule}, run {ended.id}")
-    why = _why_not(schedule, now, site_hold)
-    return run if why is None else run.but(state=SKIPPED, finished_at=now, summary=why)
-
-
-def _why_not(schedule: Schedule, now: datetime, site_hold: str | None) -> str | None:
-    if schedule.vanished_at:
-        return "the task was gone from the file"
-    if schedule.held_at and not (schedule.held_until and schedule.held_until <= now):
-        return f"held by {schedule.held_by}" + (f": {schedule.held_why}" if schedule.held_why else "")
-    if site_hold is not None:
-        _, by, why = site_hold.split("\t")
-        return f"held by {by}, with the site" + (f": {why}" if why else "")
-    return None

@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from ..model import ACTIVE, ENDED, NEVER_STARTED, QUEUED, RUNNING, Action, Run, Schedule
+from ..model import ACTIVE, ENDED, NEVER_STARTED, QUEUED, RUNNING, STARTED, Action, Run, Schedule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ T = TypeVar("T")
 KINDS = (ACTIVE, ENDED, NEVER_STARTED)
 
 _KIND = {state: kind for kind in KINDS for state in kind}
-_STARTED = (RUNNING, *ENDED)
 
 
 class Index(Generic[T]):
@@ -172,7 +171,7 @@ class Runs(Table[Run]):
         self.of_task = self.index(lambda run: run.id, lambda run: (run.task, _KIND[run.state]))
         self.active_of = self.index(lambda run: run.id if run.state in ACTIVE else None, _by_schedule)
         self.running_of = self.index(lambda run: run.id if run.state == RUNNING else None, _by_schedule)
-        self.started_of = self.index(lambda run: run.id if run.state in _STARTED else None, _by_schedule)
+        self.started_of = self.index(lambda run: run.id if run.state in STARTED else None, _by_schedule)
         self.exclusive = self.index(
             lambda run: run.id if run.state == RUNNING and run.exclusive else None, lambda run: run.exclusive
         )

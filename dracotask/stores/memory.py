@@ -29,8 +29,9 @@ from ..model import (
     Value,
     waits_for_retry,
 )
-from ..planning import attempts_with, tallied
-from .base import HOLD_NOTE, LISTENERS_NOTE, Store, demanded_run, gap_row, pause, run_after, unbegun
+from ..retries import attempts_with, pause, tallied
+from .base import HOLD_NOTE, LISTENERS_NOTE, Store, demanded_run, gap_row, unbegun
+from .followers import run_after
 from .indices import KINDS, Actions, Row, Runs, Schedules, Table
 from .interrupts import uninterrupted
 
@@ -304,31 +305,30 @@ class MemoryStore(Store):
             mine = self._mine(run)
             if mine is None:
                 return None
-            is_known = mine.schedule in self._schedules
-            ended = mine.but(**{name: getattr(outcome, name) for name in outcome.__slots__})
-            if retry_at is not None and mine.stop_at is None and is_known:
+            facts = {name: getattr(outcome, name) for name in outcome.__slots__}
+            if retry_at is not None and mine.stop_at is None and mine.schedule in self._schedules:
                 self._change(
                     mine, state=QUEUED, not_before=retry_at, attempts=attempts_with(run, outcome), error=outcome.error,
                     token=None, host=None, pid=None, started_at=None, progress_done=None, progress_total=None,
                     progress_note=None,
                 )  # fmt: skip
-                self.tell_of(ended, "RunRetried", next_at=retry_at)
+                self.tell_of(mine.but(**facts), "RunRetried", next_at=retry_at)
             else:
-                self._change(mine, **{name: getattr(outcome, name) for name in outcome.__slots__})
-                self.tell_of(ended)
+                self._change(mine, **facts)
+                self.tell_of(self._runs.get(mine.id) or mine)
                 self._tally(mine.schedule, outcome)
-            return [*self._answer_demand(mine.schedule, outcome.finished_at), *self._go_on_after(ended)]
+            return [*self._answer_demand(mine.schedule, outcome.finished_at), *self._go_on_after(mine, outcome)]
 
-    def _go_on_after(self, ended: Run) -> list[Run]:
+    def _go_on_after(self, ended: Run, outcome: Outcome) -> list[Run]:
         """Bring a Run of each Schedule that comes after one that has succeeded; return those inserted."""
         begun: list[Run] = []
-        if ended.state != SUCCEEDED or ended.finished_at is None:
+        if outcome.state != SUCCEEDED:
             return begun
         for _, name in [*self._schedules.after()]:
             schedule = self.schedule(name)
             if schedule is None or f",{ended.schedule}," not in (schedule.after or ""):
                 continue
-            run = run_after(schedule, ended, ended.finished_at, self.note(HOLD_NOTE))
+            run = run_after(self, schedule, ended, outcome.finished_at)
             if run.state != QUEUED:
                 self.add_run(run)
             elif self.demand(name, run):
@@ -378,8 +378,7 @@ class MemoryStore(Store):
                 self._put(
                     self._runs, run.id, mine.but(progress_done=done, progress_total=total, progress_note=note)
                 )
-                if self.listeners():
-                    self.tell_of(mine, "RunProgressed", at=now, done=done, total=total, note=note)
+                self.tell_of(mine, "RunProgressed", at=now, done=done, total=total, note=note)
 
     def keep_checkpoint(self, run: Run, checkpoint: str) -> None:
         with self._transaction:

@@ -16,6 +16,7 @@ from ..model import (
     QUEUED,
     RUNNING,
     SKIPPED,
+    STARTED,
     STOPPED,
     SUCCEEDED,
     Action,
@@ -24,7 +25,7 @@ from ..model import (
     Schedule,
     waits_for_retry,
 )
-from .base import HOLD_NOTE, LISTENERS_NOTE, Store, demanded_run, gap_row, pause, run_after, unbegun
+from .base import HOLD_NOTE, LISTENERS_NOTE, Store, demanded_run, gap_row, unbegun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -400,9 +401,13 @@ class SQLStore(Store):
 
     def _go_on_with(self, followers: list[Schedule], ended: Run, outcome: Outcome) -> list[Run]:
         """Bring a Run of each Schedule that comes after the one that has succeeded; return those inserted."""
+        if not followers:
+            return []
+        from .followers import run_after
+
         begun = []
         for schedule in followers:
-            run = run_after(schedule, ended, outcome.finished_at, self.note(HOLD_NOTE))
+            run = run_after(self, schedule, ended, outcome.finished_at)
             if run.state != QUEUED:
                 self.add_run(run)
             elif self.demand(schedule.name, run):
@@ -411,7 +416,7 @@ class SQLStore(Store):
 
     def _queue_again(self, run: Run, outcome: Outcome, retry_at: datetime) -> bool:
         """Make a Run that has failed wait for its next attempt, unless nobody wants it any more."""
-        from ..planning import attempts_with
+        from ..retries import attempts_with
 
         return self._change(
             f"UPDATE runs SET state = ?, not_before = ?, attempts = ?, error = ?, {_UNDONE}, rev = rev + 1"
@@ -427,7 +432,7 @@ class SQLStore(Store):
         """Count a failure, or forget those before a success; return the Schedule as it is now stored."""
         if outcome.state == SUCCEEDED and not schedule.failures:
             return schedule
-        from ..planning import tallied
+        from ..retries import pause, tallied
 
         counted = tallied(schedule, outcome)
         if counted is schedule or not self.put_schedule(counted):
@@ -532,9 +537,9 @@ class SQLStore(Store):
 
     def last_runs(self) -> dict[str, Run]:
         newest = (
-            f"WHERE id IN (SELECT MAX(id) FROM runs WHERE state IN ({_marks((RUNNING, *ENDED))}) GROUP BY schedule)"
+            f"WHERE id IN (SELECT MAX(id) FROM runs WHERE state IN ({_marks(STARTED)}) GROUP BY schedule)"
         )
-        return {run.schedule: run for run in self._runs(newest, (RUNNING, *ENDED))}
+        return {run.schedule: run for run in self._runs(newest, STARTED)}
 
     def prune(self, task: str, *, keep: int, since: datetime, limit: int = 1000) -> list[str]:
         doomed: list[str] = []

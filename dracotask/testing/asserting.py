@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from ..clock import utc_now
-from ..model import ENDED, NEVER_STARTED, RUNNING, Run
+from ..model import NEVER_STARTED, STARTED, Run
 from ..scheduler import Scheduler
 from ..site import Site
 from ..zones import site_zone
@@ -21,7 +21,6 @@ from .simulation import Simulation
 #: So many rows that did come about stand in an error.
 FEW = 5
 
-_STARTED = (RUNNING, *ENDED)
 
 
 def assert_ran(
@@ -108,7 +107,7 @@ def _of_site(docroot: str) -> Simulation:
 
 
 def _began(history: Simulation) -> Sequence[Run]:
-    return [run for run in history.rows if run.state in _STARTED]
+    return [run for run in history.rows if run.state in STARTED]
 
 
 def _is_at(run: Run, moment: datetime | None) -> bool:

@@ -11,11 +11,10 @@ import heapq
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from ..clock import in_words
-from ..errors import Retry, Skip
-from ..model import FAILED, MISSED, RUNNING, SUCCEEDED, TIMED_OUT, Outcome, Policy, Run
-from ..planning import is_too_late, next_attempt
-from ..run.outcome import lost, one_line
+from ..errors import Skip
+from ..model import FAILED, RUNNING, SUCCEEDED, TIMED_OUT, Outcome, Policy, Run
+from ..retries import attempt_after
+from ..run.outcome import lost, one_line, over_limit
 from ..tick import Tick
 from .store import SimulatedStore
 from .traffic import Traffic
@@ -54,8 +53,7 @@ class Doings:
         """Return how a Run ends that begins now, and what it raised."""
         limit, duration = Policy.from_text(run.policy).time_limit, self.duration(run)
         if limit is not None and duration > timedelta(seconds=limit):
-            words = f"over its time limit of {in_words(limit)}"
-            return _ended(TIMED_OUT, now + timedelta(seconds=limit), error=words), None
+            return _ended(TIMED_OUT, now + timedelta(seconds=limit), error=over_limit(limit)), None
         error = self.error(run)
         if error is None:
             return _ended(SUCCEEDED, now + duration), None
@@ -161,25 +159,17 @@ class Machine:
 
     def _begin_queued(self, now: datetime) -> None:
         """Let what waits begin, as far as there are slots."""
-        while (free := self.max_running - len(self._at_work)) > 0:
-            queued = self.store.queued(free, now) if self.store.has_queued() else []
-            missed = [run for run in queued if self._is_missed(run, now)]
-            for run in queued:
-                if run not in missed:
-                    self._take(run, now)
-            if not missed:
+        while (free := self.max_running - len(self._at_work)) > 0 and self.store.has_queued():
+            if not [run for run in self.store.takeable(free, now) if self._take(run, now)]:
                 return
 
-    def _is_missed(self, run: Run, now: datetime) -> bool:
-        """Put on record that a Run has waited for longer than it may be late, if it has."""
-        reason = is_too_late(run, now)
-        return reason is not None and self.store.skip(run, reason, now, state=MISSED)
-
-    def _take(self, run: Run, now: datetime) -> None:
+    def _take(self, run: Run, now: datetime) -> bool:
         limit = Policy.from_text(run.policy).most_at_work
         taken = self.store.take(run, token=_TOKEN, host=_HOST, pid=0, now=now, limit=limit)
-        if taken is not None and taken.state == RUNNING:
-            self._begin(taken, now)
+        if taken is None or taken.state != RUNNING:
+            return False
+        self._begin(taken, now)
+        return True
 
     def _begin(self, run: Run, now: datetime) -> None:
         outcome, error = self.doings.outcome(run, now)
@@ -200,10 +190,5 @@ class Machine:
 
     def _finish(self, run: Run, outcome: Outcome, error: BaseException | str | None) -> None:
         """Put the end of a Run on record, or that it is to be tried again."""
-        retry_at = None
-        if outcome.state != SUCCEEDED:
-            raised = [kind.__name__ for kind in type(error).__mro__] if isinstance(error, BaseException) else []
-            wanted = isinstance(error, Retry)
-            asked = error.after if isinstance(error, Retry) else None
-            retry_at = next_attempt(run, outcome, raised=raised, asked=asked, wanted=wanted)
-        self.store.finish(run, outcome, retry_at=retry_at)
+        raised = error if isinstance(error, BaseException) else None
+        self.store.finish(run, outcome, retry_at=attempt_after(run, outcome, raised))

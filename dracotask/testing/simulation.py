@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from ..clock import in_words
 from ..errors import ScheduleNotFound
-from ..model import ENDED, MISSED, RUNNING, SKIPPED, SUCCEEDED, Run
+from ..model import MISSED, SKIPPED, STARTED, SUCCEEDED, Run
 from .rows import RealRows, Rows
 
 #: So many rows stand in a report in full.
@@ -71,7 +71,7 @@ class Simulation:
     @property
     def runs(self) -> Rows | RealRows:
         """What began."""
-        return self.rows.where(lambda run: run.state in (RUNNING, *ENDED))
+        return self.rows.where(lambda run: run.state in STARTED)
 
     @property
     def skipped(self) -> Rows | RealRows:
@@ -169,7 +169,7 @@ class Summary:
     def __init__(self, name: str, part: Simulation) -> None:
         runs = part.runs
         self.name, self.runs, self.lateness = name, len(runs), part.lateness
-        self.states = {state: len(runs.where(partial(_is_in, state))) for state in (RUNNING, *ENDED)}
+        self.states = {state: len(runs.where(partial(_is_in, state))) for state in STARTED}
         self.skipped = sum(run.fire_count or 1 for run in part.skipped)
         self.missed = sum(run.fire_count or 1 for run in part.missed)
 

@@ -16,9 +16,10 @@ from ..previews import trigger_said
 from ..rules import rule_of
 from ..site import Site
 from ..state import State
+from ..stores.holds import SiteHold
 from ..stores.sqlite import SQLiteStore
 from ..tasks import Task, declaration
-from ..tick import SiteHold, following
+from ..tick import following
 from ..triggers import Trigger
 from ..web.spawn import entry_point, run_environment
 from ..zones import site_zone

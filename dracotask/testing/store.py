@@ -1,6 +1,6 @@
 """The store of a simulation: the memory store without what only threads, Ctrl-C and other processes make necessary.
 
-It decides as the memory store decides; it is half as slow.
+It decides as the memory store decides, in half the time.
 """
 
 from __future__ import annotations
