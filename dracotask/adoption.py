@@ -90,10 +90,7 @@ class Adoption:
 
     def _first_sight(self, declared: Declaration, now: datetime) -> Schedule:
         upcoming = self.tick.first_fire_time(declared.trigger, now, None)
-        blank = Schedule(name=declared.name, task=declared.name, declared=True, arguments="{}", rev=0)
-        if declared.start_held:
-            blank = blank.but(held_at=now, held_by=HOLDER, held_why="start_held")
-        return _with(blank, declared).but(watermark=now, next_fire_time=upcoming)
+        return as_declared(declared, now).but(watermark=now, next_fire_time=upcoming)
 
     def _take_name(self, dynamic: Schedule) -> Schedule:
         """Let the Task of a file have the name that a dynamic Schedule had; a hold stays, for it is the name's."""
@@ -231,6 +228,14 @@ class Adoption:
         if gone_since := self.store.note(_GONE_NOTE):
             moments.append(from_text(gone_since) + GONE_PATIENCE)
         return min((moment for moment in moments if moment), default=None)
+
+
+def as_declared(declared: Declaration, now: datetime) -> Schedule:
+    """Return the Schedule of a Task as it is when it is first seen, but for its fire times."""
+    blank = Schedule(name=declared.name, task=declared.name, declared=True, arguments="{}", rev=0)
+    if declared.start_held:
+        blank = blank.but(held_at=now, held_by=HOLDER, held_why="start_held")
+    return _with(blank, declared)
 
 
 def _in_short(trigger: str | None) -> str:

@@ -7,7 +7,7 @@ from .model import ACTIVE, ENDED, FAILURES, NEVER_STARTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from .model import Run, Schedule
@@ -40,8 +40,34 @@ class Filter:
             raise ValueError(f"{state!r:.60} is no state of a schedule.{suggestion(state[:60], list(MATTERS))}")
         self.state, self.task, self.text = state, task, text and text.casefold()
 
-    def takes(self, schedule: Schedule, matters: Collection[str]) -> bool:
-        """Tell whether a schedule is wanted."""
+    def among(
+        self,
+        schedules: Iterable[Schedule],
+        now: datetime,
+        *,
+        last_runs: Mapping[str, Run],
+        running: Iterable[Run],
+        site_held: bool,
+    ) -> list[Schedule]:
+        """Return those of the schedules that are wanted.
+
+        :param last_runs: the newest Run of each that was started, by its name.
+        :param running: the Runs at work.
+        """
+        at_work = {run.schedule for run in running}
+        return [
+            schedule
+            for schedule in schedules
+            if self._takes(
+                schedule,
+                matters_of(
+                    schedule, now, last_run=last_runs.get(schedule.name), is_running=schedule.name in at_work,
+                    site_held=site_held,
+                ),
+            )
+        ]  # fmt: skip
+
+    def _takes(self, schedule: Schedule, matters: Collection[str]) -> bool:
         if self.state is not None and self.state not in matters:
             return False
         if self.task is not None and schedule.task != self.task:

@@ -28,6 +28,16 @@ def _functions(work: Callable[..., Any]) -> tuple[Any, Any]:
     return work, getattr(type(work), "__call__", None)  # noqa: B004
 
 
+def wait_for(promise: object) -> object:
+    """Return what can be awaited comes to, on an event loop of its own."""
+    import asyncio
+
+    async def wait() -> object:
+        return await promise  # type: ignore[misc]
+
+    return asyncio.run(wait())
+
+
 def kept(result: object, remedy: str) -> object:
     """Return what a call has returned, if the work is done with that.
 

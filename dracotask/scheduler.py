@@ -22,7 +22,7 @@ from typing import overload
 from .clock import moment_of, parse_duration, utc_now
 from .control import CHANGEABLE, refuse_unknown
 from .errors import BadTrigger, suggestion
-from .filters import Filter, checked_limit, checked_states, matters_of
+from .filters import Filter, checked_limit, checked_states
 from .model import OMITTED
 from .previews import next_few, trigger_said
 from .rules import RULE_KEYWORDS, is_said, rule_of
@@ -238,9 +238,7 @@ class Scheduler:
         )  # fmt: skip
         rule = self._rule(said) if is_said(said) else None
         prepared = self._home.prepare(task, name)
-        made = None if rule is None else rule(
-            self._home.zone(), prepared.label if name is None else name, self._home.now()
-        )
+        made = self._made(rule, prepared.label if name is None else name)
         with self._home.control() as control:
             enrolled = self._home.enrol(prepared, name)
             if not is_said(said) and enrolled.trigger is not None:
@@ -298,7 +296,7 @@ class Scheduler:
             kinds = "minute, hour, dow, cron=, every=, at=, calendar=, after= or trigger="
             raise TypeError(f"reschedule() takes a rule: {kinds}.")
         rule = self._rule(said)
-        made = None if rule is None else rule(self._home.zone(), name, self._home.now())
+        made = self._made(rule, name)
         with self._home.control() as control:
             changed = control.reschedule(name, made, self._home.now(), why=why)
             self._home.remember(changed, rule)
@@ -327,16 +325,16 @@ class Scheduler:
         refuse_unknown(said, known=(*CHANGEABLE, *RULE_KEYWORDS))
         rule = {key: value for key, value in said.items() if key in RULE_KEYWORDS}
         wanted = {key: value for key, value in said.items() if key not in RULE_KEYWORDS}
-        made = self._rule({**dict.fromkeys(RULE_KEYWORDS, OMITTED), **rule}) if rule else None
+        again = self._rule({**dict.fromkeys(RULE_KEYWORDS, OMITTED), **rule}) if rule else None
         if rule:
-            wanted["trigger"] = made and made(self._home.zone(), name, self._home.now())
+            wanted["trigger"] = self._made(again, name)
         prepared = self._home.prepare(wanted["task"], name) if "task" in wanted else None
         with self._home.control() as control:
             if prepared is not None:
                 wanted["task"] = self._home.enrol(prepared, name).task
             updated = control.update(name, wanted, self._home.now(), why=why)
             if rule:
-                self._home.remember(updated, made)
+                self._home.remember(updated, again)
         return updated
 
     # -- Moving them elsewhere -------------------------------------------------------------
@@ -490,23 +488,11 @@ class Scheduler:
         """
         wanted = Filter(state, task, text)
         with self._home.reading() as store:
-            schedules = store.schedules()
-            if state is None:
-                return [schedule for schedule in schedules if wanted.takes(schedule, ())]
-            last_runs, running = store.last_runs(), {run.schedule for run in store.running()}
-            site_held = store.note(HOLD_NOTE) is not None
-        now = self._home.now()
-        return [
-            schedule
-            for schedule in schedules
-            if wanted.takes(
-                schedule,
-                matters_of(
-                    schedule, now, last_run=last_runs.get(schedule.name), is_running=schedule.name in running,
-                    site_held=site_held,
-                ),
-            )
-        ]  # fmt: skip
+            is_asked = state is not None  # else nobody looks through the Runs
+            return wanted.among(
+                store.schedules(), self._home.now(), last_runs=store.last_runs() if is_asked else {},
+                running=store.running() if is_asked else (), site_held=store.note(HOLD_NOTE) is not None,
+            )  # fmt: skip
 
     def preview(self, name_or_rule: str | Trigger, n: int = 10) -> list[datetime]:
         """Return the next fire times, of a schedule or of a rule that is none's yet; fewer when it ends before.
@@ -581,6 +567,10 @@ class Scheduler:
         if isinstance(trigger, str):
             said = {**said, "trigger": parse_trigger(trigger)}
         return self._home.kept(rule_of(**said))
+
+    def _made(self, rule: Rule | None, name: str) -> Trigger | None:
+        """Return the Trigger that a rule makes for a schedule of that name."""
+        return None if rule is None else rule(self._home.zone(), name, self._home.now())
 
 
 # (Each home is imported by whoever lives there: a site's brings SQLite along, a program's threads.)

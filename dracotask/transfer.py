@@ -17,6 +17,7 @@ from .steering import LONGEST_WHY, printable
 from .stores.base import HOLD_NOTE
 from .stores.holds import SiteHold
 from .triggers import parse_trigger
+from .triggers.listed import is_listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _at(place: str, said: Mapping[str, Any], do: Callable[[], list[str]]) -> lis
 def _trigger(text: Any) -> Any:
     if not isinstance(text, str):
         raise ControlError(f"trigger: {text!r:.60} is no text.")
-    if text.split(maxsplit=1)[:1] == ["by"] or "(by " in text or "| by " in text:
+    if is_listed(text):
         raise BadTrigger(
             f"trigger: {text!r:.80} is of a class of the site's own, whose fire times only a load of its task file"
             " knows: add it there anew."

@@ -9,7 +9,7 @@ import time
 
 from ..clock import utc_now
 from ..errors import StoreMissing, suggestion
-from ..filters import Filter, matters_of
+from ..filters import Filter
 from .banners import banners
 from .output import print_json
 from .reading import Reading, read, schedule_as_json
@@ -66,24 +66,13 @@ class Selection:
         except ValueError as error:
             raise ValueError(f"--state: {error}") from None
         self.sort, self.reverse = sort, reverse
-        self.takes_all = state is task is None and not text
 
     def of(self, reading: Reading, now: datetime) -> list[Schedule]:
         """Return what is to be shown, sorted if that is wanted."""
-        running = {run.schedule for run in reading.running}
-        held = reading.site_hold is not None
-        found = [
-            schedule
-            for schedule in reading.schedules
-            if self.takes_all
-            or self.filter.takes(
-                schedule,
-                matters_of(
-                    schedule, now, last_run=reading.last_runs.get(schedule.name),
-                    is_running=schedule.name in running, site_held=held,
-                ),
-            )
-        ]  # fmt: skip
+        found = self.filter.among(
+            reading.schedules, now, last_runs=reading.last_runs, running=reading.running,
+            site_held=reading.site_hold is not None,
+        )  # fmt: skip
         return found if self.sort is None else self.sorted(found, reading)
 
     def sorted(self, schedules: list[Schedule], reading: Reading) -> list[Schedule]:

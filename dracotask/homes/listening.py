@@ -13,13 +13,13 @@ from collections import deque
 from time import monotonic
 
 from ..events import Event, Listener, event_from_json
+from ..promises import wait_for
 from ..stores.base import LISTENERS_NOTE
 from ..stores.outbox import MOST_EVENTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from ..stores.memory import MemoryStore
 
@@ -117,7 +117,7 @@ class Listening:
             try:
                 promise = self.listener.function(event)
                 if inspect.isawaitable(promise):
-                    _await(promise)
+                    wait_for(promise)
             except BaseException:
                 logger.exception("Listener %s failed at %s.", self.listener.name, event.kind)
 
@@ -131,15 +131,6 @@ class Listening:
             self._at, self._is_at_work, self._worker = None, False, 0
             self._through.notify_all()
             return None
-
-
-def _await(promise: Any) -> None:
-    import asyncio
-
-    async def wait() -> None:
-        await promise
-
-    asyncio.run(wait())
 
 
 class Audience:

@@ -17,7 +17,6 @@ from weakref import WeakSet
 
 from ..control import Control
 from ..errors import DracotaskError, Retry, ScheduleNotFound
-from ..launchers.base import LocalRuns, LocalSteering, running_loop
 from ..model import ACTIVE, FAILED, QUEUED, TIMED_OUT, Policy
 from ..planning import kept_since, what_is_kept
 from ..run.outcome import lost
@@ -27,8 +26,8 @@ from ..tasks import Task, rule_in_force
 from ..tick import Tick
 from ..zones import site_zone
 from .base import Enrolled, Home
+from .engine import Engine
 from .lists import OwnLists
-from .loop import Loop
 from .tasks import LocalTask, LocalTasks
 
 TYPE_CHECKING = False
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..events import Listener
-    from ..launchers.aio import AsyncioLauncher
-    from ..launchers.inline import InlineLauncher
-    from ..launchers.thread import ThreadLauncher
     from ..model import Outcome, Run, Schedule
     from ..rules import Rule
     from ..steering import Steering
@@ -120,7 +116,7 @@ class ProgramHome(Home):
         self._tidy_at = monotonic() + TIDY_EVERY
         self.audience: Audience | None = None
         # By pid: the threads of an engine stay behind at a fork, and no hook of a fork can be relied on (uWSGI).
-        self._engines: dict[int, _Engine] = {}
+        self._engines: dict[int, Engine] = {}
         _alive.add(self)
 
     def now(self) -> datetime:
@@ -165,13 +161,13 @@ class ProgramHome(Home):
 
     # -- The engine of this process --------------------------------------------------------
 
-    def engine(self) -> _Engine:
+    def engine(self) -> Engine:
         """Return the engine of this process, made when it is first asked for."""
         engine = self._engines.get(os.getpid())
         return engine if engine is not None else self._made_engine()
 
-    def _made_engine(self) -> _Engine:
-        made = _Engine(self)
+    def _made_engine(self) -> Engine:
+        made = Engine(self)
         # Of two threads that come here at once, one's engine is kept and the other's never started.
         kept = self._engines.setdefault(os.getpid(), made)
         if kept is made:
@@ -345,98 +341,6 @@ class ProgramHome(Home):
             self.store.prune(task, keep=0, since=self.now())
         self._gone = gone[-KEEP_TASKS:]
         self._ended = {task: number for task, number in self._ended.items() if task in needed}
-
-
-class _Engine:
-    """What is at work in one process: the loop and the launchers. Started and stopped any number of times."""
-
-    def __init__(self, home: ProgramHome) -> None:
-        self.home = home
-        self.loop: Loop | None = None
-        self.runs = LocalRuns(
-            home.store, work=home.work, now=home.now, zone=home.zone, steer=home.steer, ended=home.ended,
-            is_coroutine=home.is_coroutine, begin_coroutine=self._begin_coroutine, wake=self.wake,
-            max_running=home.max_running,
-        )  # fmt: skip
-        self.launcher = _launcher(home.launcher, self.runs)
-        self._coroutines: AsyncioLauncher | None = None
-        self._found_loop: AbstractEventLoop | None = None
-        self._changing = threading.RLock()  # a signal handler may stop what it has interrupted
-
-    def wake(self) -> None:
-        loop = self.loop
-        if loop is not None:
-            loop.wake()
-
-    def start(self) -> None:
-        with uninterrupted, self._changing:
-            self._find_loop()
-            if self.loop is None:
-                loop = Loop(self.home.look)
-                loop.start()
-                self.runs.open()
-                self.loop = loop
-                self.home.tell("StoreOpened", "LauncherStarted", "SchedulerStarted")
-                loop.wake()
-
-    def _find_loop(self) -> None:
-        """Have coroutines that are still to begin run on the event loop at hand, if none was given."""
-        if self.loop is None or self._found_loop is None:
-            self._found_loop = running_loop()
-            if self._coroutines is not None:
-                self._coroutines.loop = self.home.given_loop() or self._found_loop
-
-    def stop(self, wait: float) -> list[str]:
-        until = monotonic() + wait
-        with uninterrupted, self._changing:
-            loop, self.loop = self.loop, None
-            self.runs.close(self.home.by, "the scheduler was stopped")
-            self.launcher.close()
-            if self._coroutines is not None:
-                self._coroutines.close()
-        if loop is not None:
-            loop.stop(wait)
-        still_at_work = self.runs.wait(max(0.0, until - monotonic()))
-        if loop is not None:
-            self.home.tell("LauncherStopped", "StoreClosed", "SchedulerStopped")
-            if self.home.audience is not None:
-                self.home.audience.wait(max(0.0, until - monotonic()))
-        return still_at_work
-
-    # -- Launching -------------------------------------------------------------------------
-
-    def launch(self) -> None:
-        """Have the Runs done that wait, as far as there is room."""
-        if self._coroutines is not None:
-            self._coroutines.look()
-        wanted = 0
-        for run in self.runs.waiting():
-            if not self.home.is_coroutine(run.task):
-                wanted += 1
-            elif (steering := self.runs.take(run)) is not None:
-                self._begin_coroutine(steering)
-        if wanted:
-            self.launcher.launch(wanted)
-
-    def _begin_coroutine(self, steering: LocalSteering) -> None:
-        with self._changing:
-            coroutines = self._coroutines
-            if coroutines is None:
-                from ..launchers.aio import AsyncioLauncher  # a program without coroutines needs no asyncio
-
-                coroutines = AsyncioLauncher(self.runs, self.home.given_loop() or self._found_loop)
-                self._coroutines = coroutines
-        coroutines.begin(steering)
-
-
-def _launcher(name: str, runs: LocalRuns) -> ThreadLauncher | InlineLauncher:
-    if name == "inline":
-        from ..launchers.inline import InlineLauncher
-
-        return InlineLauncher(runs)
-    from ..launchers.thread import ThreadLauncher
-
-    return ThreadLauncher(runs)
 
 
 # -- Forks and the end ---------------------------------------------------------------------------

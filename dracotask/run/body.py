@@ -126,14 +126,14 @@ def _do(run: Run, docroot: str, problem: BaseException | None, report: Sender) -
         summary = _run(kind, run, stop, policy.stop_grace)
         reach("work_done")
         stop.is_too_late = True
-        _end_database("commit")
+        end_database("commit")
         report.send("done", _cut(summary))
         reach("work_reported")
         return 0
     except BaseException as error:
         return _report_failure(error, report)
     finally:
-        _end_database("close")  # which rolls back what is not committed
+        end_database("close")  # which rolls back what is not committed
         stop.is_too_late = False  # it may still end what waits for a thread
 
 
@@ -176,8 +176,8 @@ def _cut(words: str) -> str:
     return words.strip()[: LINE + 1]
 
 
-def _end_database(method: str) -> None:
-    """Commit or close the database of the run, if the task ever touched it."""
+def end_database(method: str) -> None:
+    """Commit, roll back or close the database, if anybody in this process ever touched it."""
     work = sys.modules.get("dracotask.work")
     if work is not None:
         getattr(work.database, method)()

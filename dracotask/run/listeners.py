@@ -92,33 +92,22 @@ def _in_words(listener: Listener, event: Event) -> str:
 
 def _call(listener: Listener, event: Event, docroot: str, report: Sender) -> None:
     """Tell a listener, and keep what it has done in the site's database, if it has not failed."""
+    from .body import end_database
+
     try:
         os.chdir(docroot)  # the one before may have gone elsewhere
         promise = listener.function(event)
         if hasattr(promise, "__await__"):
-            _await(promise)
-        _end_database("commit")
+            from ..promises import wait_for
+
+            wait_for(promise)
+        end_database("commit")
     except BaseException as error:
         from .outcome import one_line
 
         report.send("complained", one_line(f"{type(error).__name__}: {error}".removesuffix(": ")) or "")
         _print_traceback(error)
-        _end_database("rollback")
-
-
-def _await(promise: object) -> None:
-    import asyncio
-
-    async def wait() -> None:
-        await promise  # type: ignore[misc]
-
-    asyncio.run(wait())
-
-
-def _end_database(method: str) -> None:
-    work = sys.modules.get("dracotask.work")
-    if work is not None:
-        getattr(work.database, method)()
+        end_database("rollback")
 
 
 def _print_traceback(error: BaseException) -> None:

@@ -87,7 +87,6 @@ def _compiled(source: bytes, state: State) -> CodeType:
     return code
 
 
-
 def defined_tasks() -> list[tuple[type[Task], int]]:
     """Return the tasks that the file defined and the line of each, in the order of definition.
 

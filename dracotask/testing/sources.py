@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from ..adoption import HOLDER
-from ..clock import utc_now
+from ..adoption import as_declared
 from ..errors import LoadError
 from ..model import DEFAULT_POLICY, Declaration, Policy, Schedule
 from ..previews import trigger_said
@@ -19,7 +18,6 @@ from ..state import State
 from ..stores.holds import SiteHold
 from ..stores.sqlite import SQLiteStore
 from ..tasks import Task, declaration
-from ..tick import following
 from ..triggers import Trigger
 from ..web.spawn import entry_point, run_environment
 from ..zones import site_zone
@@ -75,7 +73,7 @@ def source_of(
         schedules = [_of_rule(name, rule, zone, since) for name, rule in subject.items()]
     else:
         kinds = subject if isinstance(subject, Iterable) else (subject,)
-        schedules = [_of_declaration(_declared(kind, zone, since)) for kind in kinds]
+        schedules = [as_declared(_declared(kind, zone, since), since) for kind in kinds]
     return Source(", ".join(each.name for each in schedules), schedules, zone=zone, max_running=MAX_RUNNING)
 
 
@@ -120,20 +118,10 @@ def _declared(kind: object, zone: str, since: datetime) -> Declaration:
     raise TypeError(f"{kind!r:.80} cannot be simulated: give a docroot, Task classes, or rules by name.")
 
 
-def _of_declaration(declared: Declaration) -> Schedule:
-    facts = {name: getattr(declared, name) for name in ("trigger", "parameters", "policy", "description", "source")}
-    schedule = Schedule(name=declared.name, task=declared.name, declared=True, arguments="{}", rev=0, **facts)
-    if declared.start_held:
-        schedule = schedule.but(held_at=utc_now(), held_by=HOLDER, held_why="start_held")
-    return following(schedule)
-
-
 def _of_rule(name: str, rule: str | Trigger, zone: str, since: datetime) -> Schedule:
     made = rule_of(trigger=rule)(zone, name, since) if isinstance(rule, Trigger) else trigger_said(rule, zone, name)
     text = str(made)
-    return _of_declaration(
-        Declaration(
-            name=name, trigger=text, parameters="[]", policy=Policy(**DEFAULT_POLICY).to_text(), description="",
-            source="",
-        )
-    )  # fmt: skip
+    declared = Declaration(
+        name=name, trigger=text, parameters="[]", policy=Policy(**DEFAULT_POLICY).to_text(), description="", source=""
+    )
+    return as_declared(declared, since)
