@@ -13,9 +13,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from sites import Site
 
-from dracotask.cli.checkfiles import check_file_system, check_room, first_link
 from dracotask.cli.invocation import Invocation
 from dracotask.cli.serve import wrapped_in
+from dracotask.report.checkfiles import check_file_system, check_room, first_link
 from dracotask.state import lock
 from dracotask.web.middleware import TaskMiddleware
 
@@ -73,7 +73,7 @@ def test_the_line_for_cron_works_as_it_is_printed(shop):
 def test_a_percent_sign_in_the_path_is_kept_from_cron(tmp_path):
     (tmp_path / "50% off").mkdir()
 
-    from dracotask.cli.cronline import cron_line
+    from dracotask.report.cronline import cron_line
 
     assert cron_line(Invocation(str(tmp_path / "50% off"))).endswith("/50\\% off' due")
 

@@ -15,9 +15,9 @@ from helpers import a_schedule, at
 from sites import Site, until
 
 from dracotask.cli.said import at_said, until_said
-from dracotask.cli.upcoming import upcoming
 from dracotask.clock import from_text, to_text, utc_now
 from dracotask.errors import ControlError
+from dracotask.report.upcoming import upcoming
 from dracotask.triggers import parse_trigger
 
 TASKS = """\

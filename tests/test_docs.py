@@ -23,10 +23,10 @@ from rst import CHECKOUT, Document, Snippet
 from sites import Site, until
 
 from dracotask.cli.commands import commands
-from dracotask.cli.reading import RUN_KEYS
 from dracotask.cli.running import COMMANDS, EXITS
 from dracotask.keys import KEYS, POLICY_KEYS
 from dracotask.model import ACTIVE, ENDED, NEVER_STARTED, VERBS
+from dracotask.report.reading import RUN_KEYS
 from dracotask.triggers import parse_trigger
 from dracotask.triggers.cron import CronTrigger
 from dracotask.triggers.draco import from_draco

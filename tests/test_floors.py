@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "dracotask"
 FLOORS = (
     "integrations",
     "cli console metrics testing",
+    "report",
     "scheduler homes",
     "site",
     "control transfer adoption housekeeping futures launchers",
@@ -21,7 +22,7 @@ FLOORS = (
     "tasks functions work stores planning retries previews arguments promises steering rules holidays",
     "events filters model triggers",
     "web",
-    "state siteconfig keys configfile zones clock errors failpoints",
+    "state siteconfig keys configfile zones clock errors failpoints visible",
 )
 FLOOR = {family: number for number, floor in enumerate(FLOORS) for family in floor.split()}
 

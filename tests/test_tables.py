@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from helpers import NOON, a_run, a_schedule, at, seconds
 
-from dracotask.cli.output import Paper, cells, visible, visible_line
+from dracotask.cli.output import Paper, cells
 from dracotask.cli.tables import run_table, task_lines, task_table, tasks_counted
-from dracotask.cli.words import about, moment_in_words, next_in_words, result_in_words
+from dracotask.report.words import about, moment_in_words, next_in_words, result_in_words
+from dracotask.visible import visible, visible_line
 
 PARIS = ZoneInfo("Europe/Paris")
 

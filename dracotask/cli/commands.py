@@ -12,9 +12,10 @@ import sys
 import click
 
 from ..model import FAILURES, SKIPPED, SUCCEEDED
+from ..visible import visible_line
 from .group import PROGRAM, Commands, print_version
 from .invocation import Invocation
-from .output import settle_streams, visible_line
+from .output import settle_streams
 from .running import (
     EXIT_DONE,
     EXIT_FAILED,

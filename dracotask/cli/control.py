@@ -10,15 +10,15 @@ from ..clock import utc_now
 from ..control import Control
 from ..errors import ControlError, ScheduleNotFound
 from ..model import RUNNING
+from ..report.banners import next_look
+from ..report.reading import Reading, open_to_read
+from ..report.why import obstacles
+from ..report.words import arguments_in_words, moment_in_words, schedule_in_words, soon_in_words
 from ..run.supervisor import FILES_NOTE
 from ..state import is_current
-from .banners import next_look
-from .output import visible_line
-from .reading import Reading, open_to_read
+from ..visible import visible_line
 from .running import caller
 from .said import arguments_said, policy_said, rule_said, until_said
-from .why import obstacles
-from .words import arguments_in_words, moment_in_words, schedule_in_words, soon_in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ..model import Schedule
 from ..run.loader import enter, execute, find_task, read_task_file
 from ..site import run_environment
 from ..tasks import Task, work_of
-from .output import visible_line
+from ..visible import visible_line
 from .running import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED
 
 TYPE_CHECKING = False

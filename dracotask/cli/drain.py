@@ -7,10 +7,10 @@ import time
 from ..clock import utc_now
 from ..housekeeping import Housekeeping
 from ..model import QUEUED
+from ..report.why import at_work
+from ..visible import visible_line
 from .control import controlling, open_to_hold
-from .output import visible_line
 from .running import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED
-from .why import at_work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import click
 
 from ..errors import DracotaskError, StoreMissing, TaskNotFound, suggestion
 from ..model import VERBS
+from ..report.reading import read
 from .invocation import NAME, Invocation
-from .reading import read
 from .running import COMMANDS, among_commands
 
 #: What stands before the words of a command in its help.

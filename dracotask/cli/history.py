@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..clock import utc_now
 from ..errors import StoreMissing
 from ..model import FAILURES
+from ..report.reading import open_to_read, really, run_as_json, runs_named
 from .output import print_json
-from .reading import open_to_read, really, run_as_json, runs_named
 from .tables import run_table
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ import pwd
 import stat
 
 from ..errors import ConfigError, DracotaskError, StateError
-from .cronline import user_name
+from ..report.cronline import user_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

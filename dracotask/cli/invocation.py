@@ -6,52 +6,29 @@ import os
 import shlex
 import shutil
 import sys
-from zoneinfo import ZoneInfo
 
 from ..errors import ConfigError
-from ..site import Site
-from ..zones import is_zone, site_zone
+from ..report.desk import NAME as NAME
+from ..report.desk import Desk
 from .output import Paper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..siteconfig import Config
-    from ..state import State
+    from ..site import Site
     from .listing import Selection
 
-NAME = "dracotask.py"
 
-
-class Invocation:
-    """One call of the program. The site is made when a command first asks for it.
+class Invocation(Desk):
+    """One call of the program.
 
     :param docroot: as it was typed.
     :ivar selection: which schedules ``list`` is to show; None for all.
     """
 
     def __init__(self, docroot: str) -> None:
-        self.docroot = docroot
+        super().__init__(docroot, program=program())
         self.paper = Paper.of(sys.stdout)
         self.selection: Selection | None = None
-        self._site: Site | None = None
-
-    @property
-    def site(self) -> Site:
-        if self._site is None:
-            self._site = Site(self.docroot)
-        return self._site
-
-    @property
-    def state(self) -> State:
-        return self.site.state
-
-    @property
-    def config(self) -> Config:
-        return self.site.config
-
-    def look_again(self) -> None:
-        """Have the configuration read anew when it is next asked for."""
-        self._site = None
 
     def to_act(self) -> Site:
         """Return the site for a command that changes something.
@@ -62,15 +39,6 @@ class Invocation:
             raise ConfigError(self.config.problem)
         self.state.check_user()
         return self.site
-
-    def zone(self) -> ZoneInfo:
-        """Return the zone in which moments are told: the site's, or UTC where that makes no sense."""
-        name, _ = site_zone(self.config.timezone)
-        return ZoneInfo(name if is_zone(name) else "UTC")
-
-    def command(self, *words: str) -> str:
-        """Return the command line that says ``words``, to be copied."""
-        return " ".join([program(), shlex.quote(self.docroot), *map(shlex.quote, words)])
 
 
 def program() -> str:

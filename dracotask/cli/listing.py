@@ -10,9 +10,9 @@ import time
 from ..clock import utc_now
 from ..errors import StoreMissing, suggestion
 from ..filters import Filter
-from .banners import banners
+from ..report.banners import banners
+from ..report.reading import Reading, read, schedule_as_json
 from .output import print_json
-from .reading import Reading, read, schedule_as_json
 from .tables import counted, task_lines, task_table, tasks_counted
 
 TYPE_CHECKING = False

@@ -6,9 +6,9 @@ import os
 
 from ..clock import utc_now
 from ..errors import LoadError
+from ..report.words import schedule_in_words
 from ..triggers.listed import is_same_rule
-from .output import visible_line
-from .words import schedule_in_words
+from ..visible import visible_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import codecs
 import os
-import re
 import sys
 import time
 
 from ..model import NEVER_STARTED, QUEUED, RUNNING, Policy, Run
-from ..run.output import MARK
+from ..report.outputfile import OutputFile
+from ..report.reading import find_run, open_to_read
 from ..state import is_locked
-from .output import visible
-from .reading import find_run, open_to_read
+from ..visible import visible
 from .running import say_how_it_ended
 
 TYPE_CHECKING = False
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at a file that may have grown; its tail is written five times a second.
 LOOK_EVERY = 0.3
-
-_MARK = re.compile(re.escape(MARK).replace(b"%d", rb"(\d+)"))
 
 _CHUNK = 1 << 16
 
@@ -112,68 +109,6 @@ def _say_end(invocation: Invocation, run_id: str) -> None:
         print(f"dracotask: {words}", file=sys.stderr)
     else:
         say_how_it_ended(run)
-
-
-class OutputFile:
-    """The output of a Run as its supervisor keeps it: a head that stays, and a tail that is written anew.
-
-    :ivar shown: the bytes of the stream that were returned or left out so far.
-    """
-
-    def __init__(self, path: str, max_output: int) -> None:
-        self.path, self.half = path, max(max_output // 2, 1)
-        self.shown = 0
-        self._seen: tuple[int, int] | None = None
-
-    def news(self) -> list[bytes]:
-        """Return what is new since the last call; a line tells what was left out before it came to be seen."""
-        data = self._read_if_changed()
-        news: list[bytes] = []
-        if data is None:
-            return news
-        head, begin, tail = self._apart(data)
-        if self.shown < len(head):
-            news.append(head[self.shown :])
-            self.shown = len(head)
-        if self.shown < begin:
-            news.append(MARK % (begin - self.shown))
-            self.shown = begin
-        if self.shown - begin < len(tail):
-            news.append(tail[self.shown - begin :])
-            self.shown = begin + len(tail)
-        return news
-
-    def _apart(self, data: bytes) -> tuple[bytes, int, bytes]:
-        """Return the head, the place in the stream where the tail begins, and the tail."""
-        head, rest = data[: self.half], data[self.half :]
-        mark = _MARK.match(rest)
-        # Where something is left out the tail is full; so a task that prints such a line is not taken for us.
-        if mark and len(rest) - mark.end() == self.half:
-            return head, self.half + int(mark[1]), rest[mark.end() :]
-        return head, len(head), rest
-
-    def _read_if_changed(self) -> bytes | None:
-        """Return the file as a whole, or None when it is as before, or not there.
-
-        The tail is written while we read: two readings that agree were not disturbed.
-        """
-        try:
-            with open(self.path, "rb") as file:
-                status = os.fstat(file.fileno())
-                seen = (status.st_mtime_ns, status.st_size)
-                # A file of this very instant may change again without a new time.
-                if seen == self._seen and time.time() - status.st_mtime > 1:
-                    return None
-                data = file.read()
-                for _ in range(10):
-                    file.seek(0)
-                    before, data = data, file.read()
-                    if before == data:
-                        break
-        except FileNotFoundError:
-            return None
-        self._seen = seen
-        return data
 
 
 class Printer:

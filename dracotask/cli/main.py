@@ -80,7 +80,7 @@ def _close_all_but(held: int | None) -> None:
 
 
 def _complain(words: str) -> int:
-    from .output import visible_line
+    from ..visible import visible_line
 
     print(f"dracotask: {visible_line(words)}", file=sys.stderr)
     return EXIT_USAGE

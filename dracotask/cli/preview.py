@@ -10,13 +10,14 @@ from ..clock import rfc3339, utc_now
 from ..errors import BadTrigger, ControlError, StoreMissing, suggestion
 from ..model import Schedule
 from ..previews import is_cron_line, trigger_said
+from ..report.reading import open_to_read
+from ..report.upcoming import Upcoming, upcoming
+from ..report.words import on_clock, rule_in_short, schedule_in_words
 from ..triggers import parse_trigger
+from ..visible import visible_line
 from ..zones import is_zone
-from .output import print_json, visible_line
-from .reading import open_to_read
+from .output import print_json
 from .said import at_said
-from .upcoming import Upcoming, upcoming
-from .words import on_clock, rule_in_short, schedule_in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ def caller() -> str:
 def say_that_it_waits(words: str) -> None:
     """Say on a terminal why the command does not end; a listener may take as long as ``listener_limit``."""
     if sys.stderr.isatty():
-        from .output import visible_line
+        from ..visible import visible_line
 
         print(f"dracotask: {visible_line(words)}; Ctrl-C leaves it to the next tick", file=sys.stderr)
 
@@ -100,21 +100,22 @@ def say_how_it_ended(run: Run) -> None:
     """Say on stderr what cron's mail and a terminal should know: a failure; on a terminal also a success."""
     if run.state == QUEUED and run.not_before:
         from ..clock import utc_now
-        from .output import visible_line
-        from .words import about, failure_in_words, which_retry
+        from ..report.words import about, failure_in_words, which_retry
+        from ..visible import visible_line
 
         left = about(max((run.not_before - utc_now()).total_seconds(), 0))
         words = f"{visible_line(run.schedule)} {visible_line(failure_in_words(run))}"
         print(f"dracotask: {words}; {which_retry(run)} in {left}, by whoever looks then", file=sys.stderr)
     elif run.state != SUCCEEDED:
-        from .output import visible_line
+        from ..visible import visible_line
 
         state = run.state.replace("_", " ")
         words = visible_line(run.error or run.summary or "").removeprefix(f"{state} ")  # said once is enough
         print(f"dracotask: {visible_line(run.schedule)} {state}: {words}", file=sys.stderr)
     elif sys.stderr.isatty():
         from ..clock import in_words
-        from .output import Paper, visible_line
+        from ..visible import visible_line
+        from .output import Paper
 
         paper = Paper.of(sys.stderr)
         seconds = (run.finished_at - run.started_at).total_seconds() if run.finished_at and run.started_at else 0

@@ -7,9 +7,7 @@ from itertools import islice
 
 from ..clock import rfc3339, utc_now
 from ..model import RUNNING, Policy
-from ..stores.holds import SiteHold
-from .output import print_json, visible_line
-from .reading import (
+from ..report.reading import (
     Reading,
     action_as_json,
     find_schedule,
@@ -21,10 +19,9 @@ from .reading import (
     schedule_as_json,
     values_as_json,
 )
-from .tables import run_table
-from .upcoming import upcoming
-from .why import at_work, obstacles, queue_in_words, what_comes
-from .words import (
+from ..report.upcoming import upcoming
+from ..report.why import at_work, obstacles, queue_in_words, what_comes
+from ..report.words import (
     about,
     action_in_words,
     arguments_in_words,
@@ -39,6 +36,10 @@ from .words import (
     rule_in_short,
     schedule_in_words,
 )
+from ..stores.holds import SiteHold
+from ..visible import visible_line
+from .output import print_json
+from .tables import run_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import time
 from ..clock import in_words, utc_now
 from ..housekeeping import Housekeeping
 from ..model import ACTIVE, STOPPED, Policy, Run
+from ..report.reading import open_to_read
 from ..run.supervisor import ring
 from ..state import is_locked
 from .control import controlling
-from .reading import open_to_read
 from .running import EXIT_DONE, EXIT_FAILED
 from .tables import ended_in_words
 

@@ -6,8 +6,7 @@ from datetime import datetime, tzinfo
 
 from ..clock import in_words
 from ..model import ENDED, FAILURES, RUNNING, SUCCEEDED, Run, Schedule
-from .output import Paper, cells, visible_line
-from .words import (
+from ..report.words import (
     STATES,
     about,
     duration,
@@ -22,6 +21,8 @@ from .words import (
     title,
     waiting_in_words,
 )
+from ..visible import visible_line
+from .output import Paper, cells
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

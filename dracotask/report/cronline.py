@@ -10,12 +10,12 @@ from ..web.spawn import entry_point
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .invocation import Invocation
+    from .desk import Desk
 
 
-def cron_line(invocation: Invocation) -> str:
+def cron_line(desk: Desk) -> str:
     """Return the line of a crontab that looks once a minute for what is due."""
-    docroot = invocation.site.docroot
+    docroot = desk.site.docroot
     command = shlex.join([*entry_point(docroot), docroot, "due"])
     return f"* * * * * {command.replace('%', chr(92) + '%')}"  # cron takes a bare % for a line end
 
@@ -27,9 +27,9 @@ def edit_crontab(owner: str) -> str:
     return f"{'' if os.geteuid() == 0 else 'sudo '}crontab -u {shlex.quote(owner)} -e"
 
 
-def site_owner(invocation: Invocation) -> str:
+def site_owner(desk: Desk) -> str:
     """Return the name of the one user of the site."""
-    for path in (invocation.state.path, invocation.site.docroot):
+    for path in (desk.state.path, desk.site.docroot):
         try:
             return user_name(os.stat(path).st_uid)
         except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from .output import visible_line
+from ..visible import visible_line
 from .words import since_in_words
 
 TYPE_CHECKING = False
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import tzinfo
 
+    from ..cli.output import Paper
     from ..state import State
     from ..stores.holds import SiteHold
-    from .invocation import Invocation
-    from .output import Paper
+    from .desk import Desk
     from .reading import Reading
 
 #: A tick is due once a minute at least. When none came for so long, none comes.
@@ -42,28 +42,28 @@ class Banner:
         return [f"{mark} {paper.paint(visible_line(self.fact), 'bold')}", *(f"  {line}" for line in self.remedy)]
 
 
-def banners(invocation: Invocation, reading: Reading, now: datetime, zone: tzinfo) -> Iterator[Banner]:
+def banners(desk: Desk, reading: Reading, now: datetime, zone: tzinfo) -> Iterator[Banner]:
     """Yield what is wrong with a site, the most serious first."""
-    config, state = invocation.config, invocation.state
+    config, state = desk.config, desk.state
     if reading.problem:
         fact = f"{state.task_file} is broken: {reading.problem}"
         mend = "Mend it, then:" if reading.is_current else "It has changed since; see whether it is mended:"
-        remedy = f"Its last good version stays in force. {mend} {invocation.command('load')}"
+        remedy = f"Its last good version stays in force. {mend} {desk.command('load')}"
         yield Banner("red", fact, remedy)
     if config.problem:
         yield Banner("red", config.problem, "The last good configuration stays in force until that is mended.")
     if reading.site_hold:
         fact = f"{site_held_in_words(reading.site_hold, now, zone)}."
-        yield Banner("yellow", fact, f"Nothing begins until it is resumed: {invocation.command('resume', '--all')}")
+        yield Banner("yellow", fact, f"Nothing begins until it is resumed: {desk.command('resume', '--all')}")
     if not config.enabled:
         where = config.origin("enabled")
         yield Banner("yellow", "Tasks are switched off on this site.", f"enabled = false stands in {where}.")
     elif any(schedule.in_force and not schedule.vanished_at for schedule in reading.schedules):
-        yield from _nobody_looks(invocation, now, zone)
+        yield from _nobody_looks(desk, now, zone)
     if not os.path.exists(state.task_file):
-        yield Banner("yellow", f"{state.task_file} does not exist.", f"Have one written: {invocation.command('init')}")
+        yield Banner("yellow", f"{state.task_file} does not exist.", f"Have one written: {desk.command('init')}")
     elif reading.was_loaded and not reading.is_current and not reading.problem:
-        remedy = f"The next look takes it over; at once: {invocation.command('load')}"
+        remedy = f"The next look takes it over; at once: {desk.command('load')}"
         yield Banner("yellow", f"{state.task_file} or a file that it imports has changed since it was loaded.", remedy)
     if reading.warning:
         yield Banner("yellow", *_sentence_and_remedy(reading.warning))
@@ -75,16 +75,16 @@ def site_held_in_words(hold: SiteHold, now: datetime, zone: tzinfo) -> str:
     return f"{words}: {hold.why}" if hold.why else words
 
 
-def _nobody_looks(invocation: Invocation, now: datetime, zone: tzinfo) -> Iterator[Banner]:
+def _nobody_looks(desk: Desk, now: datetime, zone: tzinfo) -> Iterator[Banner]:
     """Yield the banner of a site whose tasks wait for a visitor."""
     from .cronline import cron_line, edit_crontab, site_owner
 
-    if not nobody_looks(invocation.state, now):
+    if not nobody_looks(desk.state, now):
         return
-    moment = next_look(invocation.state)
+    moment = next_look(desk.state)
     since = f"since {since_in_words(moment, now, zone)}" if moment else "yet"
-    remedy = f"Serve a request, or add this line for cron ({edit_crontab(site_owner(invocation))}):"
-    yield Banner("yellow", f"Nobody has looked {since}: no task runs by itself.", remedy, cron_line(invocation))
+    remedy = f"Serve a request, or add this line for cron ({edit_crontab(site_owner(desk))}):"
+    yield Banner("yellow", f"Nobody has looked {since}: no task runs by itself.", remedy, cron_line(desk))
 
 
 def nobody_looks(state: State, now: datetime) -> bool:

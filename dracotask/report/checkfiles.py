@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .desk import Desk
     from .finding import Finding
-    from .invocation import Invocation
 
 #: File systems of a container or a live medium, gone with it.
 PASSING_FILE_SYSTEMS = ("overlay", "aufs", "tmpfs", "ramfs")
@@ -24,11 +24,11 @@ PASSING_FILE_SYSTEMS = ("overlay", "aufs", "tmpfs", "ramfs")
 NO_ROOM, LITTLE_ROOM = 10 << 20, 200 << 20
 
 
-def check_files(invocation: Invocation) -> Iterator[Finding]:
+def check_files(desk: Desk) -> Iterator[Finding]:
     """Yield what is found about the docroot's path and the state folder."""
-    state, config = invocation.state, invocation.config
+    state, config = desk.state, desk.config
     if config.origin("state") == "default":
-        yield from _check_links(invocation.site.docroot)
+        yield from _check_links(desk.site.docroot)
     yield from check_file_system(file_system(_there(state.path)), state.path)
     yield from check_room(*_room(state.path), state.path)
     yield from _check_mode(state.path)

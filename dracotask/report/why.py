@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, tzinfo
 
-    from .invocation import Invocation
+    from .desk import Desk
     from .reading import Reading
 
 
 def obstacles(
-    invocation: Invocation, reading: Reading, schedule: Schedule, now: datetime, zone: tzinfo
+    desk: Desk, reading: Reading, schedule: Schedule, now: datetime, zone: tzinfo
 ) -> Iterator[str]:
     """Yield all that keeps a Run of a Schedule from beginning, but for the Runs of its own."""
     if reading.problem:
         yield f"waits for the task file to be mended ({reading.problem})"
-    if not invocation.config.enabled:
-        yield f"switched off with the whole site (enabled = false in {invocation.config.origin('enabled')})"
+    if not desk.config.enabled:
+        yield f"switched off with the whole site (enabled = false in {desk.config.origin('enabled')})"
     if schedule.vanished_at:
         yield f"gone from the file since {since_in_words(schedule.vanished_at, now, zone)}"
     if schedule.held_at:
@@ -34,18 +34,18 @@ def obstacles(
     rival = _rival(reading, schedule)
     if rival:
         yield f"waits for {rival.schedule}, {at_work(rival, now, zone)} (exclusive: {rival.exclusive})"
-    if invocation.config.enabled and nobody_looks(invocation.state, now):
-        yield _nobody_looks(invocation, now, zone)
+    if desk.config.enabled and nobody_looks(desk.state, now):
+        yield _nobody_looks(desk, now, zone)
 
 
-def queue_in_words(invocation: Invocation, queued: Run, now: datetime, zone: tzinfo) -> str:
+def queue_in_words(desk: Desk, queued: Run, now: datetime, zone: tzinfo) -> str:
     """Return since when a Run waits to be started, and whether all slots are busy."""
     words = waiting_in_words(queued, now, zone)
     if words and queued.not_before and queued.not_before > now:
         return words
     words = words or f"queued since {since_in_words(queued.queued_at, now, zone)}"
-    most = invocation.config.max_running
-    if all(is_locked(invocation.state.slot(number)) for number in range(1, most + 1)):
+    most = desk.config.max_running
+    if all(is_locked(desk.state.slot(number)) for number in range(1, most + 1)):
         return f"{words}: all slots are busy ({most})"
     return words
 
@@ -91,7 +91,7 @@ def _rival(reading: Reading, schedule: Schedule) -> Run | None:
     return next(others, None) if exclusive else None
 
 
-def _nobody_looks(invocation: Invocation, now: datetime, zone: tzinfo) -> str:
-    moment = next_look(invocation.state)
+def _nobody_looks(desk: Desk, now: datetime, zone: tzinfo) -> str:
+    moment = next_look(desk.state)
     since = f"since {since_in_words(moment, now, zone)}" if moment else "yet"
     return f"nobody has looked {since}: no request came and no cron runs `due`"

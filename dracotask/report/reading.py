@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..model import Action
     from ..state import State
     from ..stores.base import Store
-    from .invocation import Invocation
+    from .desk import Desk
 
 #: In the order in which JSON has them.
 RUN_KEYS = (
@@ -71,36 +71,36 @@ def really(store: Store, state: State, run: Run) -> Run:
     return lost
 
 
-def open_to_read(invocation: Invocation) -> Store:
+def open_to_read(desk: Desk) -> Store:
     """Open the store that is there; ``with`` closes it again.
 
     :raises StoreMissing: there is none yet; WrongUser: it is somebody else's.
     """
-    state = invocation.state
+    state = desk.state
     if not os.path.lexists(state.path) and os.access(state.docroot, os.X_OK):
-        raise StoreMissing(f"{state.task_file} was never looked at. Take it in: {invocation.command('load')}")
+        raise StoreMissing(f"{state.task_file} was never looked at. Take it in: {desk.command('load')}")
     state.check_user()
-    return invocation.site.open_store(create=False)
+    return desk.site.open_store(create=False)
 
 
-def read(invocation: Invocation) -> Reading:
+def read(desk: Desk) -> Reading:
     """Return what the store says now; raises like :func:`open_to_read`."""
-    with open_to_read(invocation) as store:
-        return Reading(store, invocation.state)
+    with open_to_read(desk) as store:
+        return Reading(store, desk.state)
 
 
-def find_schedule(invocation: Invocation, store: Store, name: str) -> Schedule:
+def find_schedule(desk: Desk, store: Store, name: str) -> Schedule:
     """Return the Schedule of that name, also one that is gone from the file.
 
     :raises TaskNotFound: there never was one.
     """
     schedule = store.schedule(name)
     if schedule is None:
-        raise TaskNotFound(name, invocation.state.task_file, [schedule.name for schedule in store.schedules()])
+        raise TaskNotFound(name, desk.state.task_file, [schedule.name for schedule in store.schedules()])
     return schedule
 
 
-def find_run(invocation: Invocation, store: Store, word: str) -> Run:
+def find_run(desk: Desk, store: Store, word: str) -> Run:
     """Return the Run of that id, or the newest one of that Schedule which was started.
 
     :raises TaskNotFound: it is neither; RunNotFound: the Task never ran.
@@ -108,12 +108,12 @@ def find_run(invocation: Invocation, store: Store, word: str) -> Run:
     run = store.run(word)
     if run is not None:
         return run
-    newest = runs_named(invocation, store, word, states=STARTED, limit=1)
+    newest = runs_named(desk, store, word, states=STARTED, limit=1)
     # One that waits for its retry was started too.
     newest += [run for run in store.active(word) if run.state == QUEUED and run.attempt]
     newest.sort(key=lambda run: run.id, reverse=True)
     if not newest:
-        raise RunNotFound(f"{word} has never run. Run it now: {invocation.command(word)}")
+        raise RunNotFound(f"{word} has never run. Run it now: {desk.command(word)}")
     return newest[0]
 
 
@@ -123,7 +123,7 @@ def runs_of(store: Store, schedule: Schedule, *, states: Iterable[str] | None = 
 
 
 def runs_named(
-    invocation: Invocation, store: Store, name: str, *, states: Iterable[str] | None = None, limit: int
+    desk: Desk, store: Store, name: str, *, states: Iterable[str] | None = None, limit: int
 ) -> list[Run]:
     """Return the history of a name, newest first; also of one that was removed, which its Runs remember.
 
@@ -131,7 +131,7 @@ def runs_named(
     """
     if store.schedule(name) is None and store.runs(schedule=name, limit=1):
         return store.runs(schedule=name, states=states, limit=limit)
-    return runs_of(store, find_schedule(invocation, store, name), states=states, limit=limit)
+    return runs_of(store, find_schedule(desk, store, name), states=states, limit=limit)
 
 
 # -- As JSON -----------------------------------------------------------------------------------

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .output import Paper, visible_line
+from ..visible import visible_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..cli.output import Paper
 
 #: Status, its mark and colour on a terminal.
 _SHOWN = {"ok": ("ok", "green"), "warning": ("late", "yellow"), "problem": ("failed", "red")}
