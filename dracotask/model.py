@@ -37,6 +37,9 @@ STARTED = (RUNNING, *ENDED)
 #: The Run has failed, by itself or for want of a living process. Stopped is what somebody wanted.
 FAILURES = (FAILED, TIMED_OUT, LOST)
 
+#: A Run that begins later than so many seconds after its moment is late.
+LATE = 2.0
+
 #: The words after DOCROOT that are commands, or kept for commands to come. No Task may be named like one.
 VERBS = (
     "add", "check", "console", "demand", "drain", "due", "export", "hold", "import", "init", "list", "load", "log",
@@ -69,7 +72,18 @@ def new_run_id() -> str:
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     # (Twenty bits for the nanoseconds: of a program's own Runs hundreds fall into one millisecond, in their order.)
     number = milliseconds << 80 | nanoseconds << 60 | int.from_bytes(os.urandom(8), "big") >> 4
-    return "".join(_ID_LETTERS[number >> shift & 31] for shift in range(125, -1, -5))
+    return _in_letters(number, 26)
+
+
+def id_from(moment: datetime) -> str:
+    """Return what stands between the ids of Runs made before a moment and those made from then on."""
+    milliseconds, microseconds = divmod(max(round(moment.timestamp() * 1_000_000), 0), 1000)
+    # (Only the letters of the time: what is continued by any letter is greater.)
+    return _in_letters(milliseconds << 80 | microseconds * 1000 << 60, 14)
+
+
+def _in_letters(number: int, count: int) -> str:
+    return "".join(_ID_LETTERS[number >> shift & 31] for shift in range(125, 125 - 5 * count, -5))
 
 
 class Value:
@@ -321,6 +335,10 @@ class Run(Value):
     :param not_before: when a Run that waits for its retry may begin; None for at once.
     :param attempts: how its attempts before this one ended, as JSON; None when there was none.
     :param checkpoint: what an attempt has left for the next one, as JSON; None for nothing.
+    :param late_cause: why it began later than its fire time, in words; None when it did not, or nobody knows.
+    :param code: the digest of the task file and its helpers as they were in force, and after a space the commit
+        where the docroot is a checkout; None where there is no file.
+    :param python: the version of the interpreter: "3.11.7".
     """
 
     __slots__ = (
@@ -328,7 +346,8 @@ class Run(Value):
         "fire_count", "queued_at", "started_at", "finished_at", "attempt", "host", "pid", "token",
         "policy", "arguments", "exclusive", "despite_hold", "exit_code", "summary", "error", "cpu_seconds",
         "peak_memory", "output_bytes", "progress_done", "progress_total", "progress_note", "stop_at", "stop_by",
-        "stop_why", "stop_grace", "priority", "not_before", "attempts", "checkpoint", "rev",
+        "stop_why", "stop_grace", "priority", "not_before", "attempts", "checkpoint", "late_cause", "code", "python",
+        "rev",
     )  # fmt: skip
 
     id: str
@@ -368,6 +387,9 @@ class Run(Value):
     not_before: datetime | None
     attempts: str | None
     checkpoint: str | None
+    late_cause: str | None
+    code: str | None
+    python: str | None
     rev: int
 
 
@@ -431,7 +453,7 @@ class Outcome(Value):
 
     __slots__ = (
         "state", "exit_code", "summary", "error", "finished_at", "cpu_seconds", "peak_memory",
-        "output_bytes",
+        "output_bytes", "late_cause",
     )  # fmt: skip
 
     state: str
@@ -442,6 +464,12 @@ class Outcome(Value):
     cpu_seconds: float | None
     peak_memory: int | None
     output_bytes: int | None
+    late_cause: str | None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what it makes of the Run. A cause of lateness is no part of it where the outcome knows none."""
+        names = self.__slots__ if self.late_cause is not None else self.__slots__[:-1]
+        return {name: getattr(self, name) for name in names}
 
 
 class Action(Value):
@@ -450,7 +478,8 @@ class Action(Value):
     :param schedule: its name; "" for the whole site.
     :param rev: the revision of the Schedule that the verb made; 0 for the whole site. Replayed in this order the
         rows lead to the state of now.
-    :param verb: ``hold resume skip_next reschedule add update remove demand run_now stop``.
+    :param verb: ``hold resume skip_next reschedule add update remove demand run_now
+        retry_now stop``.
     :param by: who, in words.
     :param details: what else was said, as JSON: ``until``, ``trigger``, ``task``, ``arguments``, ``run``.
     """

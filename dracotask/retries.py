@@ -81,8 +81,8 @@ def _delay(policy: Policy, run_id: str, attempt: int) -> float:
     return delay * (1 - policy.retry_jitter * chance)
 
 
-def attempts_with(run: Run, outcome: Outcome) -> str:
-    """Return the JSON of a Run's attempts with the one that has just ended."""
+def attempts_with(run: Run, outcome: Outcome, retry_at: datetime) -> str:
+    """Return the JSON of a Run's attempts with the one that has just ended, and when the next is to be."""
     import json
 
     from .clock import rfc3339
@@ -96,6 +96,7 @@ def attempts_with(run: Run, outcome: Outcome) -> str:
             "finished_at": rfc3339(outcome.finished_at),
             "exit_code": outcome.exit_code,
             "error": outcome.error,
+            "retry_at": rfc3339(retry_at),
         }
     )
     return json.dumps(attempts, ensure_ascii=False)

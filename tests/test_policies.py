@@ -22,6 +22,7 @@ from dracotask.run.load import Loaded
 from dracotask.state import State
 from dracotask.stores.base import Store
 from dracotask.stores.memory import MemoryStore
+from dracotask.stores.sql import IS_ACTIVE
 from dracotask.stores.sqlite import SQLiteStore
 from dracotask.tick import Tick
 
@@ -246,7 +247,8 @@ def test_a_run_has_the_priority_of_its_policy(shop):
 def test_ten_thousand_in_the_queue_are_not_sorted_for_the_first(tmp_path):
     with SQLiteStore(str(tmp_path / "state.db")).open() as store:
         plan = store._execute(
-            "EXPLAIN QUERY PLAN SELECT * FROM runs WHERE state = ? ORDER BY priority DESC, id", ("queued",)
+            f"EXPLAIN QUERY PLAN SELECT * FROM runs WHERE {IS_ACTIVE} AND state = ? ORDER BY priority DESC, id",
+            ("queued",),
         ).fetchall()
     assert [row[3] for row in plan] == ["SEARCH runs USING INDEX runs_state (state=?)"]
 

@@ -25,7 +25,7 @@ from helpers import (
 
 from dracotask.errors import StoreMissing
 from dracotask.model import Action, Claim, Gap, Run, Schedule, new_run
-from dracotask.stores.base import HOLD_NOTE, Store
+from dracotask.stores.base import HOLD_NOTE, PYTHON, Store
 from dracotask.stores.memory import MemoryStore
 from dracotask.stores.sqlite import SQLiteStore
 
@@ -568,7 +568,9 @@ def test_a_taken_run_is_running_and_carries_its_takers_mark(store, other):
     store.add_run(run := a_run())
     won = store.take(run, token="t1", host="web1", pid=77, now=TWO, limit=1)
     assert won == other.run(run.id)
-    assert won == run.but(state="running", token="t1", host="web1", pid=77, started_at=TWO, attempt=1, rev=2)
+    assert won == run.but(
+        state="running", token="t1", host="web1", pid=77, started_at=TWO, attempt=1, python=PYTHON, rev=2
+    )
     assert other.running() == [won]
 
 

@@ -305,7 +305,7 @@ def test_no_run_pays_for_the_history_before_it(store, monkeypatch):
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=384k", "tmpfs", str(disk)]
     try:
         mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:

@@ -16,13 +16,15 @@ from dracotask import model, retries
 from dracotask.clock import to_text
 from dracotask.events import KINDS
 from dracotask.model import Claim, Gap, new_run
-from dracotask.stores.base import HOLD_NOTE, LISTENERS_NOTE, Store
+from dracotask.stores import tallies
+from dracotask.stores.base import CODE_NOTE, HOLD_NOTE, LISTENERS_NOTE, Store
 from dracotask.stores.indices import Index
 from dracotask.stores.memory import MemoryStore
 from dracotask.stores.sqlite import SQLiteStore
 
 NAMES = ("Riga", "Oslo", "Bern", "Rome")
 TASKS = ("Report", "Backup")
+ORIGINS = ("api", "console")
 
 
 class Undone(Exception):
@@ -38,6 +40,7 @@ class Story:
             self.add, self.change, self.remove, self.claim, self.claim, self.claim, self.demand, self.queue, self.begin,
             self.take, self.take, self.give_back, self.finish, self.finish, self.progress, self.skip, self.stop,
             self.try_now, self.hold_site, self.act, self.prune, self.listen, self.keep_checkpoint, self.forget,
+            self.load,
         ]  # fmt: skip
 
     def go_on(self) -> list[Any]:
@@ -60,7 +63,11 @@ class Story:
             "later": store.next_fire_time(now),
             "over": store.holds_over(now), "ahead": store.ahead_of(now), "running": store.running(),
             "queued": [store.queued(2), store.queued(100), store.queued(100, now)],
-            "last": store.last_runs(), "runs": store.runs(limit=None),
+            "last": store.last_runs(), "runs": store.runs(limit=None), "glances": store.glances(),
+            "some": [store.schedules(["Rome", "Riga", "Nobody"]), store.last_runs(["Oslo", "Nobody"])],
+            "recent": store.recent(NAMES, 3), "tallies": store.tallies(), "pages": self.pages(),
+            "endings": store.endings(),
+            "neighbours": [store.neighbours(run) for run in store.runs(limit=5)],
             "active": [store.active(name) for name in NAMES],
             "crowds": [store.crowds(NAMES), store.crowds([*NAMES, *map(str, range(99))])],
             "actions": store.actions(limit=None),
@@ -70,6 +77,18 @@ class Story:
             "events": [row.text for row in store.events(1000)],
             "done": [store.actions(schedule=name) for name in ("", *NAMES)],
         }  # fmt: skip
+
+    def pages(self) -> list[Any]:
+        """Return some pages of history, each for a question of which chance leaves out most."""
+        ids = [run.id for run in self.store.runs(limit=None)] or ["0"]
+        return [self.store.runs(**self.some_of({
+            "task": self.dice.choice(TASKS), "schedule": self.dice.choice(NAMES), "origin": self.dice.choice(ORIGINS),
+            "states": self.dice.sample((*model.ACTIVE, *model.ENDED, *model.NEVER_STARTED), 3),
+            "before": self.dice.choice(ids), "after": self.dice.choice(ids), "limit": self.dice.randrange(9),
+        })) for _ in range(5)]  # fmt: skip
+
+    def some_of(self, question: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in question.items() if self.dice.random() < 0.4}
 
     def moment(self) -> Any:
         return NOON + seconds(self.dice.randrange(30))
@@ -92,7 +111,7 @@ class Story:
 
     def a_new_run(self) -> Any:
         exclusive, instances = self.dice.choice((None, None, "db", "mta")), self.dice.randint(1, 2)
-        return new_run(self.some_schedule(), self.moment(), "api").but(
+        return new_run(self.some_schedule(), self.moment(), self.dice.choice(ORIGINS)).but(
             policy=a_policy(max_instances=instances), exclusive=exclusive, despite_hold=self.dice.random() < 0.2,
             priority=self.dice.choice((0, 0, 5, -5)),
         )
@@ -141,7 +160,8 @@ class Story:
         return self.store.try_now(self.some_run("queued", "running"), self.moment())
 
     def finish(self) -> Any:
-        outcome = an_outcome(state=self.dice.choice(model.ENDED), finished_at=self.moment())
+        cause = self.perhaps("busy")
+        outcome = an_outcome(state=self.dice.choice(model.ENDED), finished_at=self.moment(), late_cause=cause)
         return self.store.finish(self.some_run("running"), outcome, retry_at=self.perhaps(self.moment()))
 
     def progress(self) -> Any:
@@ -157,6 +177,9 @@ class Story:
 
     def hold_site(self) -> Any:
         self.store.put_note(HOLD_NOTE, f"{to_text(NOON)}\tanna\tmoving" if self.dice.random() < 0.3 else None)
+
+    def load(self) -> Any:
+        self.store.put_note(CODE_NOTE, self.perhaps(f"code {self.dice.randrange(9)}"))
 
     def listen(self) -> Any:
         # (Progress is told with the time of day, and so never twice the same.)
@@ -183,7 +206,8 @@ class Story:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_two_stores_with_the_same_past_answer_alike(seed, tmp_path: Path, monkeypatch):
-    # Given a store of each kind
+    # Given a store of each kind, where what is over is soon counted for good
+    monkeypatch.setattr(tallies, "MOST_ANEW", 5)
     with MemoryStore().open() as memory, SQLiteStore(str(tmp_path / "state.db")).open() as sqlite:
         sqlite._execute("PRAGMA synchronous = OFF")
         stories = [Story(store, seed) for store in (memory, sqlite)]
@@ -213,7 +237,7 @@ def test_a_change_that_breaks_off_between_any_two_steps_leaves_all_as_it_was(see
         story.go_on()
 
     def kept() -> list[Any]:
-        tables = (store._schedules, store._runs, store._actions, store._notes)
+        tables = (store._schedules, store._runs, store._actions, store._notes, store._tallies)
         return [({**table._values}, [copy.deepcopy(index._groups) for index in table._indices]) for table in tables]
 
     move, left = Index.move, [0]

@@ -15,7 +15,9 @@ handed in, and every change raises ``rev``.
 
 from __future__ import annotations
 
-from ..model import MISSED, SKIPPED, Action, new_run
+import sys
+
+from ..model import MISSED, SKIPPED, Action, id_from, new_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,12 +29,23 @@ if TYPE_CHECKING:
     from ..events import Event
     from ..model import Claim, Gap, Outcome, Run, Schedule
     from .outbox import Row
+    from .reading import Ending, Glance, Recent
+    from .tallies import Tally
 
 #: The note that holds the whole site: while it is there, nothing is claimed or taken. Its text says who, when and why.
 HOLD_NOTE = "hold"
 
+#: The note that says since when the task file has been broken, and, after a TAB, until when it was.
+BROKEN_NOTE = "broken"
+
 #: The note that says who listens to what: kinds of events, a line each, ``KIND/TASK`` for those of one Task only.
 LISTENERS_NOTE = "listeners"
+
+#: The note that says what code is in force: a digest, and after a space the commit where there is one.
+CODE_NOTE = "code"
+
+#: The version of the interpreter that takes Runs here.
+PYTHON = ".".join(map(str, sys.version_info[:3]))
 
 #: So many queued Runs are found too late in one step, which keeps others waiting no longer than a moment.
 MOST_LATE = 500
@@ -78,8 +91,15 @@ class Store:
 
     # -- Schedules -------------------------------------------------------------------------
 
-    def schedules(self) -> list[Schedule]:
-        """Return every Schedule, vanished ones too, in the order in which they were first seen."""
+    def schedules(self, names: Collection[str] | None = None) -> list[Schedule]:
+        """Return every Schedule, vanished ones too, in the order in which they were first seen.
+
+        :param names: only those of these names that are there; None for all.
+        """
+        raise NotImplementedError
+
+    def glances(self) -> list[Glance]:
+        """Return of every Schedule what a list of thousands needs, in the order in which they were first seen."""
         raise NotImplementedError
 
     def schedule(self, name: str) -> Schedule | None:
@@ -201,7 +221,8 @@ class Store:
         - no Run of its ``exclusive`` name is.
 
         All are looked at in the same atomic step: this is the promise of hold and of
-        ``max_instances``; a look at claim time is a courtesy.
+        ``max_instances``; a look at claim time is a courtesy. What begins it stands in the Run from then on: the
+        ``python`` of this process, and the ``code`` of :data:`CODE_NOTE`.
 
         :return: the Run as it is now stored, whoever has it, or None when it is gone. It is won
             exactly if its token is the one handed in; so an ambiguous error is cured by asking
@@ -232,7 +253,8 @@ class Store:
 
         If its Schedule was demanded meanwhile, the same step clears the demand and inserts the next
         Run, unless the Task has vanished. An outcome is written once. The same step counts the failures in a row of
-        the Schedule, and holds it when its policy has enough of them.
+        the Schedule, and holds it when its policy has enough of them. A cause of lateness that the Run has stays where
+        the outcome knows none.
 
         Did it succeed, the same step brings a Run of each Schedule that comes ``after`` this one: at once, or, while
         one of it is active, as a demand. Of one that is held or whose Task has vanished it is a row that says so.
@@ -285,19 +307,63 @@ class Store:
         task: str | None = None,
         schedule: str | None = None,
         states: Iterable[str] | None = None,
+        origin: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         limit: int | None = 20,
     ) -> list[Run]:
-        """Return the history, newest first.
+        """Return the history, newest first. What is asked together has to hold together.
 
         :param task: of this Task only; None for all.
         :param schedule: of this Schedule only, there or not; None for all.
         :param states: in these states only; None for all.
+        :param origin: that came about in this way only; None for all.
+        :param before: only those that are older than the Run of this id, there or not: the page that follows it.
+        :param after: only those that are newer: the page before it. Of more than ``limit`` these are not the newest,
+            but those next to it.
+        :param since: only those that came about at this moment or later. That is told by their ids, which are made
+            when Runs are queued, or put on record as never started: by the clock of the host, whatever ``now`` was
+            handed in.
+        :param until: only those that came about before this moment.
         :param limit: at most so many; None for all.
         """
         raise NotImplementedError
 
-    def last_runs(self) -> dict[str, Run]:
-        """Return, by the name of the Schedule, the newest Run that was started."""
+    def last_runs(self, names: Collection[str] | None = None) -> dict[str, Run]:
+        """Return, by the name of the Schedule, the newest Run that was started.
+
+        :param names: of these Schedules only, there or not; None for all that ever had one on record.
+        :return: nothing of a Schedule of which none was started.
+        """
+        raise NotImplementedError
+
+    def recent(self, names: Collection[str], limit: int) -> dict[str, list[Recent]]:
+        """Return, by the name of the Schedule, the newest ``limit`` Runs that were started, the oldest first.
+
+        :return: a list, be it empty, for each of ``names``.
+        """
+        raise NotImplementedError
+
+    def neighbours(self, run: Run) -> tuple[str | None, str | None]:
+        """Return the ids of the next older and the next newer Run of the same Schedule, in whatever state; or None."""
+        raise NotImplementedError
+
+    def endings(self) -> dict[str, Ending]:
+        """Return, by the name of the Schedule, how its Runs came to their ends of late.
+
+        :return: one for each that is there.
+        """
+        raise NotImplementedError
+
+    def tallies(self) -> dict[tuple[str, str], Tally]:
+        """Return, by Task and state, how many Runs are over since the store was made, those included that are gone.
+
+        Fire times that did not run count one each; where nobody knows how many there were, one. A number never falls.
+
+        A store may put together, in transactions of its own, what is not to be counted again at the next question.
+        """
         raise NotImplementedError
 
     def prune(self, task: str, *, keep: int, since: datetime, limit: int = 1000) -> list[str]:
@@ -350,11 +416,11 @@ class Store:
         """
         listeners = self.listeners()
         if listeners:
-            from .outbox import is_wanted  # by most sites nobody listens
+            from .outbox import audiences_of  # at most sites nobody listens
 
-            if is_wanted(event.kind, getattr(event, "task", None), listeners):
+            for audience in audiences_of(event, listeners):
                 with self.transaction():
-                    self._put_event(event.kind, event.to_json())
+                    self._put_event(audience, event.kind, event.to_json())
 
     def tell_of(self, run: Run, kind: str | None = None, **more: object) -> None:
         """Tell what has just happened to a Run that is as handed in.
@@ -382,12 +448,15 @@ class Store:
 
             self.tell(event_of_schedule(kind, schedule, now, by, details))
 
-    def _put_event(self, kind: str, text: str) -> None:
+    def _put_event(self, audience: str, kind: str, text: str) -> None:
         """Put an event at the end of the outbox; when that is full others go (:data:`~.outbox.MOST_EVENTS`)."""
         raise NotImplementedError
 
-    def events(self, limit: int) -> list[Row]:
-        """Return up to ``limit`` events that somebody is still to be told of, in the order in which they happened."""
+    def events(self, limit: int, audience: str | None = "") -> list[Row]:
+        """Return up to ``limit`` events that somebody is still to be told of, in the order in which they happened.
+
+        :param audience: who: :data:`~dracotask.events.LISTENERS`, its ``ALERTS``, or None for anybody.
+        """
         raise NotImplementedError
 
     def forget_events(self, numbers: Iterable[int]) -> None:
@@ -416,6 +485,15 @@ def gap_row(schedule: Schedule, gap: Gap, now: datetime) -> Run:
 def demanded_run(schedule: Schedule, now: datetime) -> Run:
     """Return the Run that answers a demand made while another was active."""
     return new_run(schedule, now, "demand", by=schedule.demand)
+
+
+def id_range(
+    before: str | None, after: str | None, since: datetime | None, until: datetime | None
+) -> tuple[str | None, str | None]:
+    """Return between which two ids those lie that :meth:`Store.runs` is asked for; None for no such end."""
+    lower = [after, id_from(since) if since else None]
+    upper = [before, id_from(until) if until else None]
+    return max(filter(None, lower), default=None), min(filter(None, upper), default=None)
 
 
 def unbegun(by: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from ..model import ACTIVE, ENDED, NEVER_STARTED, QUEUED, RUNNING, STARTED, Acti
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
     from typing import Any
 
 T = TypeVar("T")
@@ -110,6 +111,9 @@ class Table(Generic[T]):
     def values(self) -> Iterable[T]:
         return self._values.values()
 
+    def items(self) -> Iterable[tuple[str, T]]:
+        return self._values.items()
+
     def put(self, key: str, value: T | None) -> None:
         """Put a value in its place; None removes it."""
         old = self._values.get(key)
@@ -131,10 +135,14 @@ class Table(Generic[T]):
 
 
 class Row(NamedTuple):
-    """A Schedule, and its number in the order in which they were first seen."""
+    """A Schedule, and its number in the order in which they were first seen.
+
+    :param succeeded_at: when the last of its Runs has ended that succeeded and is cleared away.
+    """
 
     position: int
     schedule: Schedule
+    succeeded_at: datetime | None = None
 
 
 class Schedules(Table[Row]):
@@ -169,6 +177,7 @@ class Runs(Table[Run]):
         self.retries = self.index(lambda run: run.not_before and (run.not_before, run.id))
         self.in_state = self.index(lambda run: run.id, lambda run: run.state)
         self.of_task = self.index(lambda run: run.id, lambda run: (run.task, _KIND[run.state]))
+        self.of_schedule = self.index(lambda run: run.id, _by_schedule)
         self.active_of = self.index(lambda run: run.id if run.state in ACTIVE else None, _by_schedule)
         self.running_of = self.index(lambda run: run.id if run.state == RUNNING else None, _by_schedule)
         self.started_of = self.index(lambda run: run.id if run.state in STARTED else None, _by_schedule)

@@ -30,10 +30,12 @@ from ..model import (
     waits_for_retry,
 )
 from ..retries import attempts_with, pause, tallied
-from .base import HOLD_NOTE, LISTENERS_NOTE, Store, demanded_run, gap_row, unbegun
+from .base import CODE_NOTE, HOLD_NOTE, LISTENERS_NOTE, PYTHON, Store, demanded_run, gap_row, id_range, unbegun
 from .followers import run_after
 from .indices import KINDS, Actions, Row, Runs, Schedules, Table
 from .interrupts import uninterrupted
+from .reading import Ending, Glance, Recent
+from .tallies import Sums, Tally, lost_by_growing, seconds_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class MemoryStore(Store):
-    """Keep everything in five tables, under one lock.
+    """Keep everything in six tables, under one lock.
 
     What is handed out is a copy and what is kept is never changed in place, so a caller's
     later edits touch nobody else.
@@ -57,6 +59,7 @@ class MemoryStore(Store):
         self._runs = Runs()
         self._actions = Actions()
         self._notes: Table[str] = Table()
+        self._tallies: Table[Tally] = Table()
         self._events: Table[outbox.Row] = Table()
         self._seen = self._told = 0
         #: Called at the end of each transaction that has brought events, while its lock is still held.
@@ -86,10 +89,28 @@ class MemoryStore(Store):
 
     # -- Schedules -------------------------------------------------------------------------
 
-    def schedules(self) -> list[Schedule]:
+    def schedules(self, names: Collection[str] | None = None) -> list[Schedule]:
+        wanted = None if names is None else {*names}
         with self._transaction:
-            # (A removal that was undone has moved its row to the end of the table.)
-            return [row.schedule.copy() for row in sorted(self._schedules.values(), key=attrgetter("position"))]
+            return [schedule.copy() for schedule in self._in_order() if wanted is None or schedule.name in wanted]
+
+    def _in_order(self) -> list[Schedule]:
+        # (A removal that was undone has moved its row to the end of the table.)
+        return [row.schedule for row in sorted(self._schedules.values(), key=attrgetter("position"))]
+
+    def glances(self) -> list[Glance]:
+        with self._transaction:
+            return [self._glance(schedule) for schedule in self._in_order()]
+
+    def _glance(self, schedule: Schedule) -> Glance:
+        started = self._runs.started_of(schedule.name)
+        last: Any = self._runs.get(started[-1]) if started else None
+        return Glance(
+            schedule.name, schedule.task, bool(schedule.declared), schedule.description,
+            schedule.override or schedule.trigger, schedule.next_fire_time, schedule.held_at, schedule.held_until,
+            schedule.vanished_at, schedule.failures or 0, schedule.after, last and last.id, last and last.state,
+            last and last.started_at,
+        )  # fmt: skip
 
     def schedule(self, name: str) -> Schedule | None:
         with self._transaction:
@@ -133,7 +154,8 @@ class MemoryStore(Store):
                 return False
             rev = schedule.rev if present else self._last_rev(schedule.name)
             position = present.position if present else self._next_position()
-            self._put(self._schedules, schedule.name, Row(position, schedule.but(rev=rev + 1)))
+            succeeded_at = present.succeeded_at if present else None
+            self._put(self._schedules, schedule.name, Row(position, schedule.but(rev=rev + 1), succeeded_at))
         return True
 
     def _next_position(self) -> int:
@@ -183,6 +205,7 @@ class MemoryStore(Store):
             count = before.fire_count + gap.count if before.fire_count and gap.count else None
             first = before.fire_from or before.fire_time
             self._change(before, fire_from=first, fire_time=gap.last, fire_count=count, finished_at=now)
+            self._keep_tally(before.task, before.state, lost_by_growing(before.fire_count, gap.count), 0)
             self.tell_of(gap_row(schedule, gap, now).but(id=before.id))
         else:
             self.add_run(gap_row(schedule, gap, now))
@@ -264,7 +287,7 @@ class MemoryStore(Store):
             if present and (present.state, present.rev) == (QUEUED, run.rev) and self._may_begin(present, limit, now):
                 self._change(
                     present, state=RUNNING, token=token, host=host, pid=pid, started_at=now, not_before=None,
-                    error=None, attempt=present.attempt + 1,
+                    error=None, attempt=present.attempt + 1, **self._circumstances(),
                 )  # fmt: skip
             taken = self.run(run.id)
             if taken is not None and taken.token == token:
@@ -275,9 +298,14 @@ class MemoryStore(Store):
         with self._transaction:
             if self._may_begin(run, limit, now):
                 self.tell_of(run)
-                run = run.but(state=RUNNING, token=token, host=host, pid=pid, started_at=now, attempt=1)
+                run = run.but(
+                    state=RUNNING, token=token, host=host, pid=pid, started_at=now, attempt=1, **self._circumstances()
+                )
             self.add_run(run)
         return run
+
+    def _circumstances(self) -> dict[str, str | None]:
+        return {"code": self._notes.get(CODE_NOTE), "python": PYTHON}
 
     def give_back(self, run: Run) -> bool:
         with self._transaction:
@@ -305,19 +333,26 @@ class MemoryStore(Store):
             mine = self._mine(run)
             if mine is None:
                 return None
-            facts = {name: getattr(outcome, name) for name in outcome.__slots__}
+            facts = outcome.facts()
             if retry_at is not None and mine.stop_at is None and mine.schedule in self._schedules:
                 self._change(
-                    mine, state=QUEUED, not_before=retry_at, attempts=attempts_with(run, outcome), error=outcome.error,
-                    token=None, host=None, pid=None, started_at=None, progress_done=None, progress_total=None,
-                    progress_note=None,
+                    mine, state=QUEUED, not_before=retry_at, attempts=attempts_with(run, outcome, retry_at),
+                    error=outcome.error, token=None, host=None, pid=None, started_at=None, progress_done=None,
+                    progress_total=None, progress_note=None,
                 )  # fmt: skip
                 self.tell_of(mine.but(**facts), "RunRetried", next_at=retry_at)
             else:
                 self._change(mine, **facts)
-                self.tell_of(self._runs.get(mine.id) or mine)
+                row = self._schedules.get(mine.schedule)
+                self._tell_end(self._runs.get(mine.id) or mine, row.schedule if row else None, outcome)
                 self._tally(mine.schedule, outcome)
             return [*self._answer_demand(mine.schedule, outcome.finished_at), *self._go_on_after(mine, outcome)]
+
+    def _tell_end(self, ended: Run, schedule: Schedule | None, outcome: Outcome) -> None:
+        if self.listeners():
+            from .outbox import in_a_row
+
+            self.tell_of(ended, None, **in_a_row(schedule, outcome))
 
     def _go_on_after(self, ended: Run, outcome: Outcome) -> list[Run]:
         """Bring a Run of each Schedule that comes after one that has succeeded; return those inserted."""
@@ -414,28 +449,83 @@ class MemoryStore(Store):
         task: str | None = None,
         schedule: str | None = None,
         states: Iterable[str] | None = None,
+        origin: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         limit: int | None = 20,
     ) -> list[Run]:
         wanted = (*ACTIVE, *ENDED, *NEVER_STARTED) if states is None else {*states}
+        lower, upper = id_range(before, after, since, until)
         with self._transaction:
-            found = self._newest_first(task, wanted)
-            of_schedule = (run for run in found if schedule in (None, run.schedule))
-            return [run.copy() for run in islice(of_schedule, limit)]
+            lists = [_between(ids, lower, upper) for ids in self._led_by(task, schedule, wanted)]
+            asked = (
+                run
+                for run in self._runs.each(merge(*lists) if after else merge(*map(reversed, lists), reverse=True))
+                if run.state in wanted
+                and task in (None, run.task)
+                and schedule in (None, run.schedule)
+                and origin in (None, run.origin)
+            )
+            found = [run.copy() for run in islice(asked, limit)]
+        return found[::-1] if after else found
 
-    def _newest_first(self, task: str | None, states: Collection[str]) -> Iterator[Run]:
-        """Yield the Runs themselves, as long as somebody asks for more."""
-        if task is None:
-            ids = [self._runs.in_state(state) for state in states]
-        else:
-            ids = [self._runs.of_task((task, kind)) for kind in KINDS]
-        found = self._runs.each(merge(*map(reversed, ids), reverse=True))
-        return (run for run in found if run.state in states)
+    def _led_by(self, task: str | None, schedule: str | None, states: Collection[str]) -> list[Sequence[str]]:
+        """Return ids in order, list by list, among which all are that may be asked for."""
+        if schedule is not None:
+            return [self._runs.of_schedule(schedule)]
+        if task is not None:
+            return [self._runs.of_task((task, kind)) for kind in KINDS]
+        return [self._runs.in_state(state) for state in states]
 
-    def last_runs(self) -> dict[str, Run]:
+    def last_runs(self, names: Collection[str] | None = None) -> dict[str, Run]:
         with self._transaction:
             started = self._runs.started_of
-            newest = self._runs.each(started(name)[-1] for name in started.groups())
+            wanted = started.groups() if names is None else dict.fromkeys(names)
+            newest = self._runs.each(started(name)[-1] for name in wanted if started(name))
             return {run.schedule: run.copy() for run in newest}
+
+    def recent(self, names: Collection[str], limit: int) -> dict[str, list[Recent]]:
+        with self._transaction:
+            return {name: [*map(_recent, self._newest_started(name, limit))] for name in names}
+
+    def _newest_started(self, name: str, limit: int) -> Iterator[Run]:
+        ids = self._runs.started_of(name)
+        return self._runs.each(ids[max(len(ids) - limit, 0) :])
+
+    def neighbours(self, run: Run) -> tuple[str | None, str | None]:
+        with self._transaction:
+            ids = self._runs.of_schedule(run.schedule)
+            older, newer = _between(ids, None, run.id)[-1:], _between(ids, run.id, None)[:1]
+            return (older[0] if older else None), (newer[0] if newer else None)
+
+    def endings(self) -> dict[str, Ending]:
+        with self._transaction:
+            return {name: self._ending(row) for name, row in self._schedules.items()}
+
+    def _ending(self, row: Row) -> Ending:
+        newest = [*self._runs.each(reversed(self._runs.started_of(row.schedule.name)))]
+        worked = next((run for run in newest if run.state in ENDED and run.started_at), None)
+        seconds = seconds_of(worked.state, worked.started_at, worked.finished_at) if worked else None
+        succeeded_at = next((run.finished_at for run in newest if run.state == SUCCEEDED), row.succeeded_at)
+        return Ending(seconds, succeeded_at)
+
+    def tallies(self) -> dict[tuple[str, str], Tally]:
+        sums = Sums()
+        with self._transaction:
+            for key, tally in self._tallies.items():
+                state, task = key.split(" ", 1)
+                sums.add(task, state, tally.runs, tally.seconds)
+            for run in self._runs.values():
+                sums.add_run(run)
+        return sums.tallies
+
+    def _keep_tally(self, task: str, state: str, runs: int, seconds: float) -> None:
+        """Count what the Runs that are here do not tell, or will not tell any more."""
+        if runs:
+            before = self._tallies.get(f"{state} {task}") or Tally(0, 0.0)
+            self._put(self._tallies, f"{state} {task}", Tally(before.runs + runs, before.seconds + seconds))
 
     def prune(self, task: str, *, keep: int, since: datetime, limit: int = 1000) -> list[str]:
         doomed: list[str] = []
@@ -447,9 +537,21 @@ class MemoryStore(Store):
                 doomed += ids[:cut]
                 doomed += [run.id for run in newest if (run.finished_at or run.queued_at) < since]
             del doomed[limit:]
+            sums = Sums()
+            for run in self._runs.each(doomed):
+                sums.add_run(run)
+            for (of_task, state), tally in sums.tallies.items():
+                self._keep_tally(of_task, state, tally.runs, tally.seconds)
             for run_id in doomed:
+                self._keep_success(self._runs.get(run_id))
                 self._put(self._runs, run_id, None)
         return doomed
+
+    def _keep_success(self, run: Run | None) -> None:
+        """Put down when a Run has succeeded that is to be cleared away, if no later one is put down."""
+        row = self._schedules.get(run.schedule) if run and run.state == SUCCEEDED else None
+        if row and run and run.finished_at and (row.succeeded_at is None or row.succeeded_at < run.finished_at):
+            self._put(self._schedules, run.schedule, row._replace(succeeded_at=run.finished_at))
 
     def known_runs(self, ids: Iterable[str]) -> set[str]:
         with self._transaction:
@@ -479,21 +581,22 @@ class MemoryStore(Store):
     def listeners(self) -> str:
         return self._notes.get(LISTENERS_NOTE) or ""
 
-    def _put_event(self, kind: str, text: str) -> None:
+    def _put_event(self, audience: str, kind: str, text: str) -> None:
         from .outbox import DROPPED_NOTE, MOST_EVENTS, Row
 
         self._told += 1
-        self._put(self._events, str(self._told), Row(self._told, text))
+        self._put(self._events, str(self._told), Row(self._told, text, audience))
         self._transaction.at_end = self.on_events
-        waiting = self.events(MOST_EVENTS + 1) if len(self._events) > MOST_EVENTS else []
+        waiting = self.events(MOST_EVENTS + 1, None) if len(self._events) > MOST_EVENTS else []
         if len(waiting) > MOST_EVENTS:
             progress = (row for row in waiting if row.text.startswith('{"kind": "RunProgressed"'))
             self.forget_events([next(progress, waiting[0]).number])
             self.put_note(DROPPED_NOTE, str(int(self.note(DROPPED_NOTE) or 0) + 1))
 
-    def events(self, limit: int) -> list[outbox.Row]:
+    def events(self, limit: int, audience: str | None = "") -> list[outbox.Row]:
         with self._transaction:
-            return sorted(self._events.values(), key=attrgetter("number"))[:limit]
+            wanted = [row for row in self._events.values() if audience in (None, row.audience)]
+            return sorted(wanted, key=attrgetter("number"))[:limit]
 
     def forget_events(self, numbers: Iterable[int]) -> None:
         with self._transaction:
@@ -509,6 +612,16 @@ class MemoryStore(Store):
     def put_note(self, key: str, text: str | None) -> None:
         with self._transaction:
             self._put(self._notes, key, text)
+
+
+def _recent(run: Run) -> Recent:
+    return Recent(*(getattr(run, name) for name in Recent._fields))
+
+
+def _between(ids: Sequence[str], lower: str | None, upper: str | None) -> Sequence[str]:
+    """Return those of some ids in order that lie between two, which need not be there."""
+    start = 0 if lower is None else bisect_right(ids, lower)
+    return ids[start:] if upper is None else ids[start : bisect_left(ids, upper)]
 
 
 def _moment(place: tuple[datetime, Any]) -> datetime:

@@ -28,7 +28,9 @@ SCHEMA = (
         own_policy TEXT,
         failures INTEGER,
         "after" TEXT,
-        rev INTEGER NOT NULL
+        rev INTEGER NOT NULL,
+        -- When the last of its Runs has ended that succeeded and is cleared away. No part of what its rev guards.
+        succeeded_at TEXT
     )""",
     # For a tick, whose cost is that of what is due. The conditions are those of :data:`.sql._IN_FORCE`: however many
     # are held or gone, none of them is looked at.
@@ -77,17 +79,36 @@ SCHEMA = (
         not_before TEXT,
         attempts TEXT,
         checkpoint TEXT,
+        late_cause TEXT,
+        code TEXT,
+        python TEXT,
         rev INTEGER NOT NULL
     )""",
     # NULLs differ from each other, so Runs on demand do not meet here.
     "CREATE UNIQUE INDEX runs_fire_time ON runs (schedule, fire_time)",
-    # For the queue and what is at work. The schedule stands here too, so that to find what is active of one, and to
-    # count, takes no look at other rows: one more index would cost each run more than this saves.
-    "CREATE INDEX runs_state ON runs (state, priority DESC, id, schedule)",
+    # For the queue and what is at work, and a Run that is over has nothing to write here. The schedule stands here too,
+    # so that to find what is active of one, and to count, takes no look at other rows. The condition is that of
+    # :data:`.sql.IS_ACTIVE`: it stands in each question word for word, or the index is not thought of.
+    "CREATE INDEX runs_state ON runs (state, priority DESC, id, schedule) WHERE state IN ('queued', 'running')",
     # Few wait for a retry; a Run that does not has nothing to write here.
     "CREATE INDEX runs_retry ON runs (not_before) WHERE not_before IS NOT NULL",
-    # For the history of a task, newest first.
-    "CREATE INDEX runs_task ON runs (task, id)",
+    # For the history of a task, of a schedule, and of what came in one way, newest first. (With the origin, so that a
+    # history is gone through for it in the index alone.)
+    "CREATE INDEX runs_task ON runs (task, id, origin)",
+    "CREATE INDEX runs_schedule ON runs (schedule, id, origin)",
+    "CREATE INDEX runs_origin ON runs (origin, id)",
+    # For the few that ended badly or never began, with all that may be asked of them; a Run that succeeds has nothing
+    # to write here. The condition is that of :data:`.sqlreading._IS_RARE`.
+    "CREATE INDEX runs_rare ON runs (id, state, schedule, task, origin)"
+    " WHERE state <> 'queued' AND state <> 'running' AND state <> 'succeeded'",
+    # What there was of Runs that are over, as far as it is not counted in the rows themselves (:mod:`.tallies`).
+    """CREATE TABLE tallies (
+        task TEXT NOT NULL,
+        state TEXT NOT NULL,
+        runs INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        PRIMARY KEY (task, state)
+    )""",
     """CREATE TABLE actions (
         id TEXT NOT NULL PRIMARY KEY,
         "at" TEXT NOT NULL,

@@ -16,16 +16,16 @@ from ..model import (
     QUEUED,
     RUNNING,
     SKIPPED,
-    STARTED,
     STOPPED,
     SUCCEEDED,
     Action,
+    Outcome,
     Policy,
     Run,
     Schedule,
     waits_for_retry,
 )
-from .base import HOLD_NOTE, LISTENERS_NOTE, Store, demanded_run, gap_row, unbegun
+from .base import CODE_NOTE, HOLD_NOTE, LISTENERS_NOTE, PYTHON, Store, demanded_run, gap_row, id_range, unbegun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from ..model import Claim, Gap, Outcome, Value
+    from ..model import Claim, Gap, Value
     from .outbox import Row
+    from .reading import Ending, Glance, Recent
+    from .tallies import Tally
 
 #: The version of the tables (in :mod:`.schema`); a store of another version is let alone.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 #: What is active of one Schedule is found by going through what is active of all; for more than these that is gone
 #: through once.
@@ -48,17 +50,27 @@ _HOLD_ENDS = "held_until IS NOT NULL AND held_at IS NOT NULL AND vanished_at IS 
 _ANYBODY_FOLLOWS = 'EXISTS (SELECT 1 FROM schedules AS others WHERE others."after" IS NOT NULL)'
 _SITE_IS_HELD = f"EXISTS (SELECT 1 FROM notes WHERE \"key\" = '{HOLD_NOTE}')"
 
+#: The condition of the index of what is active, word for word.
+IS_ACTIVE = "state IN ('queued', 'running')"
+
 #: Spelt so that no index on the schedule is thought of: its history may be long, and those that are active are few.
 _OF_SCHEDULE = "schedule || '' = ?"
+
+_AT_WORK = f"others.{IS_ACTIVE} AND others.state = ?"
 
 #: What has to be so for a Run to begin; the values are of :func:`_beginning`.
 _MAY_BEGIN = (
     f"(? = 1 OR NOT {_SITE_IS_HELD}"
     " AND NOT EXISTS (SELECT 1 FROM schedules WHERE name = ? AND held_at IS NOT NULL))"
-    f" AND (SELECT COUNT(*) FROM runs AS others WHERE others.state = ? AND others.{_OF_SCHEDULE}) < ?"
-    ' AND NOT EXISTS (SELECT 1 FROM runs AS others WHERE others.state = ? AND others."exclusive" = ?)'
+    f" AND (SELECT COUNT(*) FROM runs AS others WHERE {_AT_WORK} AND others.{_OF_SCHEDULE}) < ?"
+    f' AND NOT EXISTS (SELECT 1 FROM runs AS others WHERE {_AT_WORK} AND others."exclusive" = ?)'
 )
 
+_CODE = f"(SELECT \"value\" FROM notes WHERE \"key\" = '{CODE_NOTE}')"
+
+#: Whether what is over up to that id is counted for good already (:data:`.tallies.TALLIED_NOTE`): if so, a Run that
+#: comes to its end has to be counted as well.
+_IS_TALLIED = "EXISTS (SELECT 1 FROM notes WHERE \"key\" = 'tallied' AND \"value\" >= ?)"
 
 #: What an attempt leaves in its row that says nothing of the next one.
 _UNDONE = ", ".join(
@@ -94,6 +106,7 @@ def _marks(values: Sequence[object]) -> str:
 _SCHEDULE = _quoted(Schedule.__slots__)
 _RUN = _quoted(Run.__slots__)
 _ACTION = _quoted(Action.__slots__)
+_OUTCOME = _assigned(Outcome.__slots__).replace('"late_cause" = ?', "late_cause = COALESCE(?, late_cause)")
 _TIMES = frozenset(
     name for kind in (Schedule, Run) for name in kind.__slots__ if name.endswith(("_at", "_time", "_from", "_until"))
 ) | {"watermark", "at", "not_before"}
@@ -141,8 +154,17 @@ class SQLStore(Store):
         rows = self._execute(f"SELECT {_SCHEDULE} FROM schedules {rest}", values).fetchall()
         return [_decode(Schedule, row) for row in rows]
 
-    def schedules(self) -> list[Schedule]:
-        return self._schedules("ORDER BY position")
+    def schedules(self, names: Collection[str] | None = None) -> list[Schedule]:
+        if names is None:
+            return self._schedules("ORDER BY position")
+        from .sqlreading import schedules
+
+        return schedules(self, names)
+
+    def glances(self) -> list[Glance]:
+        from .sqlreading import glances
+
+        return glances(self)
 
     def schedule(self, name: str) -> Schedule | None:
         found = self._schedules("WHERE name = ?", (name,))
@@ -220,7 +242,7 @@ class SQLStore(Store):
         if self._is_on_record(schedule.name, gap.last):
             return
         before = self._execute(
-            "SELECT id, state, summary, fire_count, fire_time FROM runs WHERE schedule = ? AND fire_time < ?"
+            "SELECT id, state, summary, fire_count, fire_time, task FROM runs WHERE schedule = ? AND fire_time < ?"
             " ORDER BY fire_time DESC LIMIT 1",
             (schedule.name, to_text(gap.first)),
         ).fetchone()
@@ -232,9 +254,19 @@ class SQLStore(Store):
                 " finished_at = ?, rev = rev + 1 WHERE id = ?",
                 (to_text(gap.last), count, to_text(now), before[0]),
             )
+            self._tally_growth(before, gap)
             self.tell_of(gap_row(schedule, gap, now).but(id=before[0]))
         else:
             self.add_run(gap_row(schedule, gap, now))
+
+    def _tally_growth(self, before: Sequence[Any], gap: Gap) -> None:
+        from .tallies import lost_by_growing, number_of, put
+
+        run_id, state, _, fire_count, _, task = before
+        is_tallied = self._is_tallied(run_id)
+        number = number_of(gap.count) if is_tallied else lost_by_growing(fire_count, gap.count)
+        if number:
+            put(self, task, state, number, 0)
 
     def demand(self, name: str, run: Run) -> Run | None:
         with self.transaction():
@@ -248,11 +280,11 @@ class SQLStore(Store):
 
     # -- Runs ------------------------------------------------------------------------------
 
-    def _runs(self, rest: str, values: Sequence[Any] = ()) -> list[Run]:
-        return list(self._each_run(rest, values))
+    def _runs(self, rest: str, values: Sequence[Any] = (), before: str = "") -> list[Run]:
+        return list(self._each_run(rest, values, before))
 
-    def _each_run(self, rest: str, values: Sequence[Any] = ()) -> Iterator[Run]:
-        for row in self._execute(f"SELECT {_RUN} FROM runs {rest}", values):
+    def _each_run(self, rest: str, values: Sequence[Any] = (), before: str = "") -> Iterator[Run]:
+        for row in self._execute(f"{before} SELECT {_RUN} FROM runs {rest}".lstrip(), values):
             yield _decode(Run, row)
 
     def add_run(self, run: Run) -> None:
@@ -265,15 +297,27 @@ class SQLStore(Store):
     def _insert_run(self, run: Run) -> None:
         values = _encode(run)
         self._execute(f"INSERT INTO runs ({_RUN}) VALUES ({_marks(values)})", values)
+        if run.state not in ACTIVE:
+            self._tally_if_late(run)
+
+    def _is_tallied(self, run_id: str) -> bool:
+        return bool(self._execute(f"SELECT {_IS_TALLIED}", (run_id,)).fetchone()[0])
+
+    def _tally_if_late(self, run: Run) -> None:
+        """Count a Run that has come to its end, if those around it are counted already."""
+        if self._is_tallied(run.id):
+            from .tallies import put_run
+
+            put_run(self, run)
 
     def active(self, schedule: str) -> list[Run]:
-        return self._runs(f"WHERE state IN (?, ?) AND {_OF_SCHEDULE} ORDER BY id", (*ACTIVE, schedule))
+        return self._runs(f"WHERE {IS_ACTIVE} AND {_OF_SCHEDULE} ORDER BY id", (schedule,))
 
     def crowds(self, schedules: Collection[str]) -> dict[str, list[Run]]:
         if len(schedules) <= FEW:
             return super().crowds(schedules)
         crowds: dict[str, list[Run]] = {name: [] for name in schedules}
-        for run in self._each_run("WHERE state IN (?, ?) ORDER BY id", ACTIVE):
+        for run in self._each_run(f"WHERE {IS_ACTIVE} ORDER BY id"):
             if run.schedule in crowds:
                 crowds[run.schedule].append(run)
         return crowds
@@ -284,7 +328,7 @@ class SQLStore(Store):
     def queued(self, limit: int, now: datetime | None = None) -> list[Run]:
         found: list[Run] = []
         query = (
-            "WHERE state = ? AND (not_before IS NULL OR not_before <= ?)"
+            f"WHERE {IS_ACTIVE} AND state = ? AND (not_before IS NULL OR not_before <= ?)"
             f" AND (despite_hold = 1 OR NOT {_SITE_IS_HELD}"
             " AND NOT EXISTS (SELECT 1 FROM schedules WHERE name = runs.schedule AND held_at IS NOT NULL))"
             " ORDER BY priority DESC, id"
@@ -303,24 +347,26 @@ class SQLStore(Store):
 
     def _at_work(self) -> tuple[dict[str, int], set[str | None]]:
         """Return how many Runs of each Schedule are at work, and the exclusive names that are."""
-        rows = self._execute('SELECT schedule, "exclusive" FROM runs WHERE state = ?', (RUNNING,)).fetchall()
+        query = f'SELECT schedule, "exclusive" FROM runs WHERE {IS_ACTIVE} AND state = ?'
+        rows = self._execute(query, (RUNNING,)).fetchall()
         counts: dict[str, int] = {}
         for schedule, _ in rows:
             counts[schedule] = counts.get(schedule, 0) + 1
         return counts, {name for _, name in rows}
 
     def running(self) -> list[Run]:
-        return self._runs("WHERE state = ? ORDER BY id", (RUNNING,))
+        return self._runs(f"WHERE {IS_ACTIVE} AND state = ? ORDER BY id", (RUNNING,))
 
     def take(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run | None:
         # The conditions stand in the statement itself, and the statement in a transaction.
         with self.transaction():
             self._execute(
                 "UPDATE runs SET state = ?, token = ?, host = ?, pid = ?, started_at = ?, not_before = NULL,"
-                " error = NULL, attempt = attempt + 1, rev = rev + 1 WHERE id = ? AND state = ? AND rev = ?"
+                f" error = NULL, code = {_CODE}, python = ?, attempt = attempt + 1, rev = rev + 1"
+                " WHERE id = ? AND state = ? AND rev = ?"
                 f" AND (not_before IS NULL OR not_before <= ?) AND {_MAY_BEGIN}",
                 (
-                    RUNNING, token, host, pid, to_text(now), run.id, QUEUED, run.rev, to_text(now),
+                    RUNNING, token, host, pid, to_text(now), PYTHON, run.id, QUEUED, run.rev, to_text(now),
                     *_beginning(run, limit),
                 ),
             )  # fmt: skip
@@ -331,9 +377,12 @@ class SQLStore(Store):
 
     def begin(self, run: Run, *, token: str, host: str, pid: int, now: datetime, limit: int) -> Run:
         with self.transaction():
-            if self._execute(f"SELECT 1 WHERE {_MAY_BEGIN}", _beginning(run, limit)).fetchone():
+            if leave := self._execute(f"SELECT {_CODE} WHERE {_MAY_BEGIN}", _beginning(run, limit)).fetchone():
                 self.tell_of(run)
-                run = run.but(state=RUNNING, token=token, host=host, pid=pid, started_at=now, attempt=1)
+                run = run.but(
+                    state=RUNNING, token=token, host=host, pid=pid, started_at=now, attempt=1, code=leave[0],
+                    python=PYTHON,
+                )  # fmt: skip
             self.add_run(run)
         return run
 
@@ -359,30 +408,37 @@ class SQLStore(Store):
         with self.transaction():
             is_retried = retry_at is not None and self._queue_again(run, outcome, retry_at)
             written = is_retried or self._change(
-                f"UPDATE runs SET {_assigned(outcome.__slots__)}, rev = rev + 1"
+                f"UPDATE runs SET {_OUTCOME}, rev = rev + 1"
                 " WHERE id = ? AND state = ? AND token = ?",
                 (*_encode(outcome), run.id, RUNNING, run.token),
             )
             if not written:
                 return None
-            schedule, followers = self._concerned(run, outcome)
-            self._tell_end(run, outcome, retry_at if is_retried else None)
+            schedule, followers, is_tallied = self._concerned(run, outcome)
+            self._tell_end(run, outcome, retry_at if is_retried else None, schedule)
+            if is_tallied and not is_retried:
+                self._tally_if_late(run.but(**outcome.facts()))
             if schedule is not None and not is_retried:
                 schedule = self._tally(schedule, outcome)
             return [*self._answer_demand(schedule, outcome.finished_at), *self._go_on_with(followers, run, outcome)]
 
-    def _concerned(self, run: Run, outcome: Outcome) -> tuple[Schedule | None, list[Schedule]]:
-        """Return the Schedule of a Run that has ended and those that come after it; and learn who listens."""
+    def _concerned(self, run: Run, outcome: Outcome) -> tuple[Schedule | None, list[Schedule], bool]:
+        """Return the Schedule of a Run that has ended, those that come after it, and whether it may be counted late.
+
+        In passing it is learnt who listens.
+        """
         row = self._execute(
-            f'SELECT {_SCHEDULE}, (SELECT "value" FROM notes WHERE "key" = ?), {_ANYBODY_FOLLOWS}'
+            f'SELECT {_SCHEDULE}, (SELECT "value" FROM notes WHERE "key" = ?), {_ANYBODY_FOLLOWS}, {_IS_TALLIED}'
             " FROM schedules WHERE name = ?",
-            (LISTENERS_NOTE, run.schedule),
+            (LISTENERS_NOTE, run.id, run.schedule),
         ).fetchone()
         if row is not None:
-            self._listeners = row[-2] or ""
-        may_be_followed = outcome.state == SUCCEEDED and (row is None or row[-1])
+            self._listeners = row[-3] or ""
+        may_be_followed = outcome.state == SUCCEEDED and (row is None or row[-2])
         followers = self._followers(run.schedule) if may_be_followed else []
-        return (None if row is None else _decode(Schedule, row[:-2])), followers
+        if row is None:
+            return None, followers, True
+        return _decode(Schedule, row[:-3]), followers, bool(row[-1])
 
     def _followers(self, name: str) -> list[Schedule]:
         found = self._schedules(
@@ -391,13 +447,17 @@ class SQLStore(Store):
         # (LIKE does not tell capitals from small letters.)
         return [schedule for schedule in found if f",{name}," in (schedule.after or "")]
 
-    def _tell_end(self, run: Run, outcome: Outcome, retry_at: datetime | None) -> None:
+    def _tell_end(
+        self, run: Run, outcome: Outcome, retry_at: datetime | None, schedule: Schedule | None
+    ) -> None:
         if self.listeners():
-            ended = run.but(**{name: getattr(outcome, name) for name in outcome.__slots__})
+            from .outbox import in_a_row
+
+            ended = run.but(**outcome.facts())
             if retry_at:
                 self.tell_of(ended, "RunRetried", next_at=retry_at)
             else:
-                self.tell_of(ended)
+                self.tell_of(ended, None, **in_a_row(schedule, outcome))
 
     def _go_on_with(self, followers: list[Schedule], ended: Run, outcome: Outcome) -> list[Run]:
         """Bring a Run of each Schedule that comes after the one that has succeeded; return those inserted."""
@@ -423,8 +483,8 @@ class SQLStore(Store):
             " WHERE id = ? AND state = ? AND token = ? AND stop_at IS NULL"
             " AND EXISTS (SELECT 1 FROM schedules WHERE name = ?)",
             (
-                QUEUED, to_text(retry_at), attempts_with(run, outcome), outcome.error, run.id, RUNNING, run.token,
-                run.schedule,
+                QUEUED, to_text(retry_at), attempts_with(run, outcome, retry_at), outcome.error, run.id, RUNNING,
+                run.token, run.schedule,
             ),
         )  # fmt: skip
 
@@ -466,6 +526,7 @@ class SQLStore(Store):
                 (state, reason, to_text(now), run.id, QUEUED, run.rev),
             )
             if skipped:
+                self._tally_if_late(run.but(state=state))
                 self.tell_of(run.but(state=state, summary=reason, finished_at=now))
                 self._answer_if_idle(run.schedule, now)
         return skipped
@@ -501,6 +562,7 @@ class SQLStore(Store):
                 return None
             run = self.run(run_id)
             if run and dequeued:
+                self._tally_if_late(run)
                 self.tell_of(run)
                 self._answer_if_idle(run.schedule, now)
             return run
@@ -515,46 +577,75 @@ class SQLStore(Store):
         task: str | None = None,
         schedule: str | None = None,
         states: Iterable[str] | None = None,
+        origin: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         limit: int | None = 20,
     ) -> list[Run]:
-        conditions = ["1 = 1"]
-        values: list[Any] = []
-        if task is not None:
-            conditions.append("task = ?")
-            values.append(task)
-        if schedule is not None:
-            conditions.append(_OF_SCHEDULE)
-            values.append(schedule)
-        if states is not None:
-            wanted = tuple(states)
-            conditions.append(f"state IN ({_marks(wanted)})")
-            values.extend(wanted)
-        rest = f"WHERE {' AND '.join(conditions)} ORDER BY id DESC"
-        if limit is not None:
-            rest += " LIMIT ?"
-            values.append(limit)
-        return self._runs(rest, values)
+        from .sqlreading import runs
 
-    def last_runs(self) -> dict[str, Run]:
-        newest = (
-            f"WHERE id IN (SELECT MAX(id) FROM runs WHERE state IN ({_marks(STARTED)}) GROUP BY schedule)"
-        )
-        return {run.schedule: run for run in self._runs(newest, STARTED)}
+        facts = {"task": task, "schedule": schedule, "origin": origin}
+        wanted = None if states is None else {*states}
+        ids = id_range(before, after, since, until)
+        return runs(self, facts, wanted, ids, limit=limit, from_below=after is not None)
+
+    def last_runs(self, names: Collection[str] | None = None) -> dict[str, Run]:
+        from .sqlreading import last_runs
+
+        return last_runs(self, names)
+
+    def recent(self, names: Collection[str], limit: int) -> dict[str, list[Recent]]:
+        from .sqlreading import recent
+
+        return recent(self, names, limit)
+
+    def neighbours(self, run: Run) -> tuple[str | None, str | None]:
+        from .sqlreading import neighbours
+
+        return neighbours(self, run)
+
+    def endings(self) -> dict[str, Ending]:
+        from .sqlreading import endings
+
+        return endings(self)
+
+    def tallies(self) -> dict[tuple[str, str], Tally]:
+        from .tallies import tallies
+
+        return tallies(self)
 
     def prune(self, task: str, *, keep: int, since: datetime, limit: int = 1000) -> list[str]:
-        doomed: list[str] = []
+        from .tallies import FACTS, put_rows
+
+        doomed: list[Sequence[Any]] = []
         with self.transaction():
             for states in (ENDED, NEVER_STARTED):
                 of_kind = f"FROM runs WHERE task = ? AND state IN ({_marks(states)})"
                 rows = self._execute(
-                    f"SELECT id {of_kind} AND (COALESCE(finished_at, queued_at) < ? OR id NOT IN"
+                    f"SELECT {FACTS}, schedule {of_kind} AND (COALESCE(finished_at, queued_at) < ? OR id NOT IN"
                     f" (SELECT id {of_kind} ORDER BY id DESC LIMIT ?)) ORDER BY id LIMIT ?",
                     (task, *states, to_text(since), task, *states, keep, limit - len(doomed)),
                 )
-                doomed.extend(row[0] for row in rows.fetchall())
-            for run_id in doomed:
+                doomed.extend(rows.fetchall())
+            put_rows(self, [row[:-1] for row in doomed])
+            self._keep_successes(doomed)
+            for run_id, *_ in doomed:
                 self._execute("DELETE FROM runs WHERE id = ?", (run_id,))
-        return doomed
+        return [row[0] for row in doomed]
+
+    def _keep_successes(self, doomed: Iterable[Sequence[Any]]) -> None:
+        """Put down when the last success of each Schedule was, among what is to be cleared away."""
+        last: dict[str, str] = {}
+        for _, _, state, *_, finished_at, schedule in doomed:
+            if state == SUCCEEDED and finished_at:
+                last[schedule] = max(last.get(schedule, ""), finished_at)
+        for schedule, moment in last.items():
+            self._execute(
+                "UPDATE schedules SET succeeded_at = ? WHERE name = ? AND COALESCE(succeeded_at, '') < ?",
+                (moment, schedule, moment),
+            )
 
     def known_runs(self, ids: Iterable[str]) -> set[str]:
         return {run_id for run_id in ids if self._execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone()}
@@ -588,11 +679,12 @@ class SQLStore(Store):
             self.note(LISTENERS_NOTE)
         return self._listeners or ""
 
-    def _put_event(self, kind: str, text: str) -> None:
+    def _put_event(self, audience: str, kind: str, text: str) -> None:
         from .outbox import MOST_EVENTS
 
         first, last = self._execute("SELECT MIN(number), MAX(number) FROM events").fetchone()
-        self._execute("INSERT INTO events (number, kind, event) VALUES (?, ?, ?)", ((last or 0) + 1, kind, text))
+        row = ((last or 0) + 1, audience + kind, text)
+        self._execute("INSERT INTO events (number, kind, event) VALUES (?, ?, ?)", row)
         if first is not None and last + 1 - first >= MOST_EVENTS:
             self._make_room(MOST_EVENTS)
 
@@ -610,11 +702,17 @@ class SQLStore(Store):
         self.forget_events(oldest)
         self.put_note(DROPPED_NOTE, str(int(self.note(DROPPED_NOTE) or 0) + 1))
 
-    def events(self, limit: int) -> list[Row]:
+    def events(self, limit: int, audience: str | None = "") -> list[Row]:
+        from ..events import ALERTS, LISTENERS
         from .outbox import Row
 
-        rows = self._execute("SELECT number, event FROM events ORDER BY number LIMIT ?", (limit,))
-        return [Row(*row) for row in rows]
+        whose, values = "", [limit]
+        if audience is not None:
+            whose = f"WHERE kind {'LIKE' if audience == ALERTS else 'NOT LIKE'} '{ALERTS}%'"
+        rows = self._execute(f"SELECT number, event, kind FROM events {whose} ORDER BY number LIMIT ?", values)
+        return [
+            Row(number, text, ALERTS if kind.startswith(ALERTS) else LISTENERS) for number, text, kind in rows
+        ]
 
     def forget_events(self, numbers: Iterable[int]) -> None:
         with self.transaction():

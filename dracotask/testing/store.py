@@ -29,7 +29,8 @@ class SimulatedStore(MemoryStore):
         self.ledger = Ledger()
         self._numbered = 0
         self._transaction: Any = _Alone()
-        self._runs.forget(self._runs.of_task, self._runs.started_of, self._runs.in_state)  # nobody asks here
+        unasked = (self._runs.of_task, self._runs.of_schedule, self._runs.started_of, self._runs.in_state)
+        self._runs.forget(*unasked)
 
     # (What is handed out is no copy: nobody here changes a value in place.)
 
