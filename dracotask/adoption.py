@@ -6,7 +6,7 @@ from .clock import from_text, is_within, timedelta, to_text
 from .model import Schedule
 from .planning import overlaid
 from .run.supervisor import FILES_NOTE, PROBLEM_NOTE
-from .stores.base import LISTENERS_NOTE
+from .stores.base import BROKEN_NOTE, CODE_NOTE, LISTENERS_NOTE
 from .tick import Tick, following
 
 TYPE_CHECKING = False
@@ -53,14 +53,17 @@ class Adoption:
             self.store.put_note(FILES_NOTE, loaded.stamps)
             known_problem = self.store.note(PROBLEM_NOTE)
             self.store.put_note(PROBLEM_NOTE, loaded.problem)
+            self._put_down_break(known_problem, loaded.problem, now)
             if loaded.problem:
                 if loaded.problem != known_problem:
                     self.state.log(f"{self.state.task_file} is broken, and the last good set stays: {loaded.problem}")
                 # What is gone from a broken file nobody can tell: left standing, it would be looked for for ever.
                 self.store.put_note(_GONE_NOTE, None)
+                self._hear(loaded, but_listeners=True)
                 return
             self.store.put_note(WARNING_NOTE, loaded.warning)
-            self._hear(loaded.listeners)
+            self.store.put_note(CODE_NOTE, loaded.code)
+            self._hear(loaded)
             changes = [change for declared in loaded.declared if (change := self._declare(declared, now))]
             changes += self._drop({declared.name for declared in loaded.declared}, now)
             changes += self._follow(now)
@@ -69,6 +72,13 @@ class Adoption:
         if changes or known_problem:
             news = ", ".join(changes) or ("mended, nothing else new" if loaded.has_file else "it is gone")
             self.state.log(f"Loaded {self.state.task_file}: {news}.")
+
+    def _put_down_break(self, before: str | None, problem: str | None, now: datetime) -> None:
+        """Put down since when the file is broken, or until when it was: what has waited meanwhile is late for that."""
+        if problem and not before:
+            self.store.put_note(BROKEN_NOTE, to_text(now))
+        elif before and not problem and (since := self.store.note(BROKEN_NOTE)):
+            self.store.put_note(BROKEN_NOTE, f"{since.partition(chr(9))[0]}\t{to_text(now)}")
 
     def _declare(self, declared: Declaration, now: datetime) -> str | None:
         """Make one declaration true; return what changed, as the log says it, or None."""
@@ -164,14 +174,25 @@ class Adoption:
 
     # -- Listeners and followers -----------------------------------------------------------
 
-    def _hear(self, listeners: str) -> None:
-        """Put down who listens. What waits to be told to nobody is forgotten, and the first to come hears no past."""
+    def _hear(self, loaded: Loaded, *, but_listeners: bool = False) -> None:
+        """Put down who listens. What waits to be told to nobody is forgotten, and the first to come hears no past.
+
+        :param but_listeners: only for whom pings and alerts are: nobody knows whom a broken file has listen.
+        """
         before = self.store.note(LISTENERS_NOTE) or ""
-        if before == listeners:
+        if not (before or loaded.listeners or loaded.alerts):
             return
-        self.store.put_note(LISTENERS_NOTE, listeners or None)
-        while not (before and listeners) and (waiting := self.store.events(1000)):
-            self.store.forget_events([row.number for row in waiting])
+        from .events import ALERTS, LISTENERS
+        from .stores.outbox import wanted_by
+
+        had = {audience: wanted_by(audience, before) for audience in (LISTENERS, ALERTS)}
+        has = {LISTENERS: had[LISTENERS] if but_listeners else loaded.listeners, ALERTS: loaded.alerts}
+        if had == has:
+            return
+        self.store.put_note(LISTENERS_NOTE, "\n".join(filter(None, has.values())) or None)
+        for audience in has:
+            while not (had[audience] and has[audience]) and (waiting := self.store.events(1000, audience)):
+                self.store.forget_events([row.number for row in waiting])
 
     def _tell(self, kind: str, name: str, now: datetime) -> None:
         if self.store.listeners() and (schedule := self.store.schedule(name)):

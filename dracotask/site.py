@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from .clock import from_text, timedelta, to_text, utc_now
-from .errors import DocrootNotFound, LoadError, StateError, TaskNotFound
+from .errors import DocrootNotFound, LoadError, StateError, StoreError, TaskNotFound
 from .failpoints import reach
 from .model import new_run, new_run_id
 from .run.supervisor import FILES_NOTE, PROBLEM_NOTE, Supervisor, hold_run_lock, release_run_lock
 from .siteconfig import find_state, read_config
-from .state import is_current, lock, stamp_lines, unlock
+from .state import LOOKERS, is_current, lock, stamp_lines, unlock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .launchers.process import ProcessLauncher
     from .model import Run, Schedule
     from .run.load import Loaded
+    from .run.senders import Senders
+    from .run.supervisor import Draw
     from .stores.base import Store
     from .tick import Tick
 else:
@@ -64,16 +66,23 @@ class Site:
         self.state = find_state(self.docroot)
         self.config = read_config(self.state)
         self._has_listeners = False
+        self._senders: Senders | None = None
+        self._looker, self._by = "command", ""
+        self._loading_since: datetime | None = None
 
     @property
     def host(self) -> str:
         return self.config.host or os.uname().nodename
 
-    def open_store(self, *, create: bool = True) -> Store:
-        """Open the site's store; ``with`` closes it again."""
-        from .stores.sqlite import SQLiteStore
+    def open_store(self, *, create: bool = True, patience: float | None = None) -> Store:
+        """Open the site's store; ``with`` closes it again.
 
-        return SQLiteStore(self.state.store_file).open(create=create)
+        :param patience: seconds that it waits for a lock of another process; None for as long as stores do.
+        """
+        from .stores.sqlite import PATIENCE, SQLiteStore
+
+        patience = PATIENCE if patience is None else patience
+        return SQLiteStore(self.state.store_file, patience=patience).open(create=create)
 
     # (What a plain run by hand has no use for is imported where it is used.)
 
@@ -85,7 +94,14 @@ class Site:
     def decisions(self, store: Store) -> Tick:
         from .tick import Tick
 
-        return Tick(store, self.state.log)
+        return Tick(store, self.state.log, by=self._by or None, why_late=self._why_late)
+
+    def _why_late(self, fire_time: datetime, now: datetime) -> str | None:
+        from .lateness import why_found_late
+
+        return why_found_late(
+            self.state, fire_time, now, looker=self._looker, loading_since=self._loading_since
+        )
 
     def housekeeping(self, store: Store) -> Housekeeping:
         from .housekeeping import Housekeeping
@@ -100,6 +116,8 @@ class Site:
             host=self.host,
             reload=self._load_if_changed,
             steer=self._steer,
+            slots=lambda: self.config.max_running,
+            alert=self._start_sending,
         )
 
     def _steer(self, store: Store, run: Run, verb: str, details: dict[str, str | None]) -> None:
@@ -130,14 +148,16 @@ class Site:
 
     # -- The tick --------------------------------------------------------------------------
 
-    def tick(self, origin: str, held: int | None = None) -> bool:
+    def tick(self, origin: str, held: int | None = None, *, by: str = "") -> bool:
         """Load what changed, claim what is due, sweep, launch, and wait for what was launched.
 
         :param origin: what brought it about: ``request``, ``tick`` or ``command``.
+        :param by: the same in words, for the record of the Runs; "" where nobody knows.
         :param held: the descriptor of the tick's lock, when whoever started us took it.
         :return: False when another tick is at it.
         :raises DracotaskError: the store or the state folder cannot be used.
         """
+        self._looker, self._by = looker_of(origin), by
         try:
             return self._tick(origin, held)
         except OSError as error:
@@ -153,15 +173,68 @@ class Site:
             if held is None:
                 return False
         reach("tick_locked")
-        launcher, has_news = self._tick_under_lock(origin, held)
+        try:
+            launcher, has_news = self._tick_under_lock(origin, held)
+        except Exception as error:
+            self._put_down_hindrance(error)
+            raise
+        finally:
+            self.state.put_down_look(self._looker)
         reach("tick_launched")
         alarm(0)
         unlock(held)
         if has_news:
-            self.tell_listeners()
+            self._tell()
         if launcher:
-            launcher.wait(self.tell_listeners)
+            launcher.wait(self._tell)
+        if self._senders is not None:
+            self._senders.wait(lambda: True, lambda words: None)
         return True
+
+    def _put_down_hindrance(self, error: Exception | None = None) -> None:
+        """Put down why this tick cannot do its work; without an error the site is switched off."""
+        from .lateness import put_down_hindrance
+
+        words = "the site was switched off"
+        if error is not None:
+            what = "the store was down" if isinstance(error, StoreError) else "a tick failed"
+            words = f"{what}: {str(error) or type(error).__name__}"
+        put_down_hindrance(self.state, words, utc_now())
+
+    def _tell(self, **steering: Any) -> None:
+        """Have told what has happened: the listeners by this process, pings and alerts by one of their own."""
+        if self._has_alerts():
+            self._start_sending()
+        self.tell_listeners(**steering)
+
+    def _has_alerts(self) -> bool:
+        from .events import ALERTS
+
+        try:
+            with self.open_store() as store:
+                return ALERTS in store.listeners() and bool(store.events(1, ALERTS))
+        except StoreError:
+            return False  # the next tick sees to them
+
+    def _start_sending(self) -> None:
+        """Have pings and alerts sent while this process goes on; nothing of a site that is switched off."""
+        if self.config.enabled:
+            from .run.senders import Senders
+
+            self._senders = self._senders or Senders(self.state)
+            self._senders.start()
+
+    def send_alerts(self) -> None:
+        """Send what pings and alerts there are to send, in a process that was started for it.
+
+        :raises WrongUser: the state folder is another's.
+        """
+        from .run.alerting import NICENESS, Alerting
+
+        self.state.check_user()  # a root's lock in somebody's folder would silence them
+        os.nice(NICENESS)
+        environment = {**os.environ, **run_environment(self.config.environment())}
+        Alerting(self.state, self.open_store, self.config, host=self.host, environment=environment).send_all()
 
     def tell_listeners(self, **steering: Any) -> None:
         """Have the listeners in the task file told of what has happened. The store must be closed.
@@ -180,6 +253,7 @@ class Site:
     def _tick_under_lock(self, origin: str, held: int) -> tuple[ProcessLauncher | None, bool]:
         """Do what a tick does alone; return who launched something, and whether there is something to tell."""
         if not self.config.enabled:
+            self._put_down_hindrance()
             self.state.write_next(None, stamp_lines([self.state.config_file]))
             return None, False
         self._load_if_changed()
@@ -191,11 +265,12 @@ class Site:
             reach("tick_swept")
             self.decisions(store).claim_due(now, origin)
             reach("tick_claimed")
+            self.state.forget_hindrance()
             housekeeping.prune(now)
             is_broken = store.note(PROBLEM_NOTE) is not None
             wanted = 0 if is_broken else len(store.queued(self.config.max_running, now))
             next_look, stamps = self.adoption(store).next_look(now), store.note(FILES_NOTE) or ""
-            has_news = bool(store.listeners() and store.events(1))
+            has_news = bool(store.listeners() and store.events(1, None))
         launcher = self._launch(wanted, held) if wanted else None
         self.state.write_next(next_look, stamps)
         return launcher, has_news
@@ -220,6 +295,7 @@ class Site:
         if self._must_load():
             from .run.load import load
 
+            self._loading_since = utc_now()
             self.config = read_config(self.state)
             self.prepare()
             load(self.state, self.config, self._adopt, is_needed=self._must_load)
@@ -263,6 +339,7 @@ class Site:
         *,
         by: str,
         tee: int | None = None,
+        draw: Draw | None = None,
         arguments: Mapping[str, str] | None = None,
         even_if_held: bool = False,
     ) -> Run:
@@ -273,6 +350,7 @@ class Site:
         :param name: of a Task, or of a Schedule that was added.
         :param by: who asked, in words.
         :param tee: a descriptor that gets the output as well; None for none.
+        :param draw: as of :meth:`~.run.supervisor.Supervisor.see_through`.
         :param arguments: what ``run()`` is handed by name instead of the Schedule's own, as words of a command
             line; None for those.
         :param even_if_held: begin although its Schedule, or the site, is held.
@@ -282,23 +360,25 @@ class Site:
         self.prepare()
         asked = Asked(name, by, arguments, even_if_held)
         for _ in range(MOST_TRIES):
-            run = self._run_if_loaded(asked, tee)
+            run = self._run_if_loaded(asked, tee, draw)
             if run is not None:
                 return run
             self._load_if_changed()
         raise LoadError(f"{self.state.task_file} changes faster than it can be loaded.")
 
     def tell_of_run(self, say: Callable[[str], None]) -> None:
-        """Have the listeners told of what :meth:`run` has done; a Ctrl-C leaves that to the next tick.
+        """Have told of what :meth:`run` has done; a Ctrl-C leaves that to the next tick, or to who is at it.
 
         :param say: is told what this waits for.
         """
         if self._has_listeners:
             supervisor = self.supervisor()
             supervisor.listen()
-            self.tell_listeners(may_go_on=lambda: not supervisor.told_to_stop, say=say)
+            self._tell(may_go_on=lambda: not supervisor.told_to_stop, say=say)
+            if self._senders is not None:
+                self._senders.wait(lambda: not supervisor.told_to_stop, say)
 
-    def _run_if_loaded(self, asked: Asked, tee: int | None) -> Run | None:
+    def _run_if_loaded(self, asked: Asked, tee: int | None, draw: Draw | None) -> Run | None:
         """Run the task; None when the task file is to be loaded first.
 
         The body comes first: it gets ready while the store is still being opened.
@@ -320,7 +400,7 @@ class Site:
                 body.dismiss()
                 return run
             supervisor.listen()
-            ended = supervisor.see_through(store, run, held, body, tee=tee)
+            ended = supervisor.see_through(store, run, held, body, tee=tee, draw=draw)
             if ended is None:
                 self._withdraw(store, run)
                 self._runnable(store, asked.name)  # says what is wrong with the task file
@@ -437,6 +517,13 @@ class Asked:
 
             arguments = handed(schedule, self.arguments)
         return run.but(despite_hold=self.even_if_held, arguments=arguments)
+
+
+def looker_of(origin: str) -> str:
+    """Return which of :data:`~.state.LOOKERS` has brought a tick about."""
+    if origin == "command" and not os.isatty(0):
+        return "cron"
+    return origin if origin in LOOKERS else "command"
 
 
 def run_environment(table: dict[str, str]) -> dict[str, str]:

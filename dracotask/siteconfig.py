@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 _FORMAT = "dracotask 1"
 
+#: The variable in which a server's process tells a tick who has brought it about. (It is no key, and no run has it.)
+BY_VARIABLE = "DRACOTASK_BY"
+
 #: Keys without a default. A run asks for no others, and is spared all that is known of them (:mod:`.keys`).
-NO_DEFAULT = ("timezone", "state", "host", "python")
+NO_DEFAULT = ("timezone", "state", "host", "python", "console_url")
 
 
 class Config:
@@ -68,7 +71,10 @@ class Config:
         try:
             return read(said)
         except ValueError as error:
-            raise ConfigError(f"{self.origin(key)}: {key} = {said!r} cannot be: {str(error).rstrip('.')}.") from None
+            from .keys import SECRET_KEYS
+
+            shown = "…" if key in SECRET_KEYS else repr(said)
+            raise ConfigError(f"{self.origin(key)}: {key} = {shown} cannot be: {str(error).rstrip('.')}.") from None
 
     def origin(self, key: str) -> str:
         """Return where a value comes from: a variable's name, "dracotask.toml" or "default"."""
@@ -143,10 +149,10 @@ def read_config(state: State) -> Config:
 
 def _read_anew(path: str, seen: str, last_good: Config | None) -> Config:
     from .configfile import read_file
-    from .keys import KEYS, POLICY_KEYS
+    from .keys import ALERT_KEYS, ALERT_KEYS_OF_ONE, KEYS, POLICY_KEYS
 
     try:
-        contents = read_file(path, KEYS, POLICY_KEYS)
+        contents = read_file(path, {**KEYS, **ALERT_KEYS}, {**POLICY_KEYS, **ALERT_KEYS_OF_ONE})
         config = Config(contents.values, contents.tables)
     except ConfigError as error:
         config = last_good or Config()

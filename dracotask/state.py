@@ -13,12 +13,8 @@ import sys
 import time
 from _thread import get_ident
 
-from .clock import rfc3339, utc_now
+from .clock import UTC, datetime, rfc3339, utc_now
 from .errors import StateError, WrongUser
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from datetime import datetime
 
 #: The folder's name within the docroot, unless the key ``state`` moves it.
 FOLDER = ".dracotask"
@@ -27,6 +23,10 @@ CONFIG_FILE = "dracotask.toml"
 
 #: A tick runs that often in any case (seconds), so that nothing depends on one process's care alone.
 TICK_AT_LEAST_EVERY = 60.0
+
+#: Who looks for what is due: a request, the thread between two requests, cron (or whatever else has no terminal), and
+#: somebody by hand.
+LOOKERS = ("request", "tick", "cron", "command")
 
 #: When the site's log grows beyond this many bytes its older half makes room.
 LOG_LIMIT = 1 << 20
@@ -81,6 +81,18 @@ class State:
         return os.path.join(self.path, "tick.err")
 
     @property
+    def traffic_file(self) -> str:
+        return os.path.join(self.path, "traffic")
+
+    @property
+    def seen_folder(self) -> str:
+        return os.path.join(self.path, "seen")
+
+    @property
+    def hindrance_file(self) -> str:
+        return os.path.join(self.path, "failed")
+
+    @property
     def load_lock(self) -> str:
         return os.path.join(self.path, "load.lock")
 
@@ -101,12 +113,20 @@ class State:
         return os.path.join(self.path, "listeners.lock")
 
     @property
+    def alerts_lock(self) -> str:
+        return os.path.join(self.path, "alerts.lock")
+
+    @property
     def listeners_output(self) -> str:
         return os.path.join(self.path, "listeners.out")
 
     @property
     def listeners_log(self) -> str:
         return os.path.join(self.path, "listeners.log")
+
+    @property
+    def console_file(self) -> str:
+        return os.path.join(self.path, "console")
 
     def slot(self, number: int) -> str:
         return os.path.join(self.path, "slots", str(number))
@@ -199,6 +219,54 @@ class State:
         except FileNotFoundError:
             pass  # Nobody has looked yet, so everybody looks at once.
 
+    def put_down_look(self, looker: str) -> None:
+        """Put down that one of :data:`LOOKERS` has looked just now."""
+        path = os.path.join(self.seen_folder, looker)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            try:
+                os.makedirs(self.seen_folder, 0o700, exist_ok=True)
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+            except OSError:
+                pass
+        except OSError:
+            pass  # what is put down must not stop what it tells of
+
+    def forget_hindrance(self) -> None:
+        """Put down that a tick has done its work: nothing hinders it any more."""
+        try:
+            os.unlink(self.hindrance_file)
+        except OSError:
+            pass  # nothing did
+
+    def last_seen(self) -> dict[str, datetime]:
+        """Return when each of :data:`LOOKERS` has looked last, for those that ever did."""
+        found = {}
+        for looker in LOOKERS:
+            try:
+                found[looker] = datetime.fromtimestamp(os.stat(os.path.join(self.seen_folder, looker)).st_mtime, UTC)
+            except OSError:
+                pass  # it never did
+        return found
+
+    # -- Where the console is --------------------------------------------------------------
+
+    def note_console(self, path: str) -> None:
+        """Put down under which path an application shows the console, for those who print a link to it.
+
+        :raises OSError: it cannot be written.
+        """
+        text = path.encode("utf-8", "surrogateescape")
+        try:
+            with open(self.console_file, "rb") as file:
+                if file.read() == text:
+                    return
+        except FileNotFoundError:
+            pass
+        if self.exists():
+            write_whole(self.console_file, text)
+
     # -- The site's log --------------------------------------------------------------------
 
     def log(self, sentence: str) -> None:
@@ -232,11 +300,15 @@ def write_whole(path: str, content: bytes, *, mtime: float | None = None) -> Non
     """
     temporary = f"{path}.{os.getpid()}.{get_ident()}"  # any thread may, and needs no lock, which a fork could tear
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-    if mtime is not None:
-        os.utime(temporary, (mtime, mtime))
-    os.rename(temporary, path)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+        if mtime is not None:
+            os.utime(temporary, (mtime, mtime))
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)  # on a full disk every tick would leave one
+        raise
 
 
 def file_system(path: str) -> str:

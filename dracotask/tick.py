@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .clock import in_words, timedelta
 from .errors import BadTrigger
-from .model import MISSED, SKIPPED, Claim, Policy, Run, Schedule, new_run, waits_for_retry
+from .model import LATE, MISSED, SKIPPED, Claim, Policy, Run, Schedule, new_run, waits_for_retry
 from .planning import CLOCK_PATIENCE, first_after, missed_while, plan, room_for, still_active
 from .stores.base import HOLD_NOTE
 from .stores.holds import SiteHold, held_in_words
@@ -31,10 +31,19 @@ class Tick:
     """The decisions of one look at the clock.
 
     :param log: is told, in a sentence, what the site owner should know.
+    :param by: who has brought the look about, in words; None where nobody knows.
+    :param why_late: asked, of a fire time and the present moment, why it was found late.
     """
 
-    def __init__(self, store: Store, log: Callable[[str], None]) -> None:
-        self.store, self.log = store, log
+    def __init__(
+        self,
+        store: Store,
+        log: Callable[[str], None],
+        *,
+        by: str | None = None,
+        why_late: Callable[[datetime, datetime], str | None] | None = None,
+    ) -> None:
+        self.store, self.log, self.by, self.why_late = store, log, by, why_late
         self._triggers: dict[str, Trigger] = {}
 
     def trigger(self, text: str) -> Trigger:
@@ -78,8 +87,15 @@ class Tick:
         decided = plan(schedule, self.trigger(schedule.in_force or ""), now, active)
         if decided is None:
             return []
-        runs = [new_run(schedule, now, origin, fire_time=fire_time) for fire_time in decided.fire_times]
+        runs = [self._new_run(schedule, now, origin, fire_time, by=self.by) for fire_time in decided.fire_times]
         return runs if self.store.claim(schedule, decided, runs, now) else []
+
+    def _new_run(self, schedule: Schedule, now: datetime, origin: str, fire_time: datetime, **facts: str | None) -> Run:
+        """Return a queued Run, with the cause when its fire time was found late."""
+        run = new_run(schedule, now, origin, fire_time=fire_time, **facts)
+        if self.why_late and (now - fire_time).total_seconds() > LATE:
+            run.late_cause = self.why_late(fire_time, now)
+        return run
 
     def _put_off(self, schedule: Schedule, now: datetime, error: BadTrigger) -> None:
         """Let a Schedule whose trigger cannot be read any more wait, so that it holds up no other."""
@@ -144,8 +160,8 @@ class Tick:
         if decided is None or not decided.fire_times:
             return None
         first, *others = decided.fire_times
-        run = new_run(schedule, now, "command", run_id=run_id, by=by, fire_time=first)
-        runs = [run, *(new_run(schedule, now, "command", by=by, fire_time=fire_time) for fire_time in others)]
+        run = self._new_run(schedule, now, "command", first, run_id=run_id, by=by)
+        runs = [run, *(self._new_run(schedule, now, "command", fire_time, by=by) for fire_time in others)]
         claimed = self.store.claim(schedule, decided, runs, now) and self.store.run(run_id)
         return run if claimed else None
 

@@ -466,3 +466,16 @@ def test_the_log_is_bounded(state):
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path):
     State(str(tmp_path), str(tmp_path / "nowhere")).log("Nobody hears this.")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_whole_leaves_nothing_behind(state):
+    # Given a disk on which no file may grow (the shell's limit, for Python's own would outlast the test)
+    state.write_next(None, "as it was")
+    write = f"from dracotask.state import State; State({state.docroot!r}).write_next(None, 'x' * 5000)"
+    limited = ["sh", "-c", 'ulimit -f 1; exec "$@"', "-", sys.executable, "-c", write]
+    ended = subprocess.run(limited, capture_output=True)
+
+    # Then the old file stays, and no half of a new one is beside it
+    assert b"File too large" in ended.stderr
+    assert Path(state.next_file).read_text() == "as it was"
+    assert [path.name for path in Path(state.path).glob("next*")] == ["next"]

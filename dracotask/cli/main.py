@@ -13,11 +13,15 @@ import sys
 from ..errors import DracotaskError
 from ..model import VERBS
 from ..run.process import reset_signals
-from .running import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, run_task
+from .running import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, EXIT_USAGE, caller, run_task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+
+#: Of who brought a tick about the record has so many letters.
+LONGEST_BY = 150
 
 
 def main() -> NoReturn:
@@ -40,8 +44,13 @@ def main() -> NoReturn:
 
 def dispatch(arguments: list[str]) -> int:
     """Do what the arguments say and return the exit code."""
-    if len(arguments) == 2 and arguments[1] not in VERBS and not arguments[1].startswith("-"):
+    is_task = len(arguments) >= 2 and arguments[1] not in VERBS and not arguments[1].startswith("-")
+    if is_task and len(arguments) == 2:
         return run_task(*arguments)
+    if is_task and arguments[2:] in (["-q"], ["--quiet"]):
+        from .quiet import run_quietly
+
+        return run_quietly(*arguments[:2])
     if len(arguments) >= 2 and arguments[1] == "due" and not set(arguments) & {"-h", "--help"}:
         return due(arguments[0], arguments[2:])
     from .commands import run_command
@@ -52,20 +61,29 @@ def dispatch(arguments: list[str]) -> int:
 def due(docroot: str, options: list[str]) -> int:
     """``DOCROOT due``: launch all that is due and wait for it.
 
-    The web process adds ``--lock=FD``, the tick's lock which it has taken, and ``--origin=WORD``.
+    The web process adds ``--lock=FD``, the tick's lock which it has taken, ``--origin=WORD``, and in the environment
+    who brought it about.
     """
     from ..site import Site
+    from ..siteconfig import BY_VARIABLE
 
     said = dict(option.partition("=")[::2] for option in options)
+    if options == ["--alerts"]:  # from whoever has something to be sent
+        Site(docroot).send_alerts()
+        return EXIT_DONE
     unknown = said.keys() - {"--lock", "--origin"}
     if unknown:
         return _complain(f"due: no such option: {min(unknown)}. It needs none.")
     if not said.get("--lock", "0").isdecimal():
         return _complain(f"due: --lock={said['--lock']} is no descriptor. It is for the web process; leave it out.")
     held = int(said["--lock"]) if "--lock" in said else None
+    by = os.environ.pop(BY_VARIABLE, "")  # no run is to have it
     if "--origin" in said:  # from a server's process
         _close_all_but(held)
-    Site(docroot).tick(said.get("--origin", "command"), held)
+    else:
+        by = caller()
+    # (An environment may hold any bytes, a store only text.)
+    Site(docroot).tick(said.get("--origin", "command"), held, by=by.encode("utf-8", "replace").decode()[:LONGEST_BY])
     return EXIT_DONE
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 
+from ..alerts import wanted as wanted_alerts
 from ..clock import timedelta
 from ..errors import LoadError
 from ..failpoints import reach
@@ -21,6 +22,7 @@ from .loader import declarations, enter
 from .outcome import in_bytes
 from .output import RunOutput
 from .process import fork_body, leave_at_once
+from .receipt import code_in_force
 from .watch import Watch
 
 TYPE_CHECKING = False
@@ -65,10 +67,12 @@ class Loaded:
     :ivar has_file: whether there is a task file at all.
     :ivar warning: what the site owner should know, or None.
     :ivar listeners: who listens to what, as the store's note has it.
+    :ivar code: the digest of what was read, and the commit, as a Run's receipt has them; None where nobody knows.
+    :ivar alerts: of what the configuration wants pings and alerts, in the same note.
     :ivar took: how long the load took.
     """
 
-    __slots__ = ("declared", "has_file", "listeners", "problem", "stamps", "took", "warning")
+    __slots__ = ("alerts", "code", "declared", "has_file", "listeners", "problem", "stamps", "took", "warning")
 
     def __init__(
         self,
@@ -79,10 +83,12 @@ class Loaded:
         has_file: bool,
         warning: str | None,
         listeners: str = "",
+        code: str | None = None,
     ) -> None:
-        self.listeners = listeners
+        self.listeners, self.code = listeners, code
         self.declared, self.stamps, self.problem = declared, stamps, problem
         self.has_file, self.warning = has_file, warning
+        self.alerts = ""
         self.took = timedelta(0)
 
 
@@ -106,6 +112,7 @@ def load(
             return None
         begun = time.monotonic()
         loaded = _load_quiet_files(state, config, held)
+        loaded.alerts = wanted_alerts(config)
         loaded.took = timedelta(seconds=time.monotonic() - begun)
         adopt(loaded)
         reach("load_adopted")
@@ -174,7 +181,11 @@ def _load_once(state: State, config: Config) -> Loaded:
     declared = report["declared"] if not report["problem"] else []
     has_file = files[state.task_file] != "-"
     listeners = report.get("listeners", "")
-    return Loaded(declared, stamps, report["problem"], has_file=has_file, warning=warning, listeners=listeners)
+    others = [path for path, seen in report.get("files", {}).items() if seen != "-"]
+    code = code_in_force(state.docroot, state.task_file, others) if has_file else None
+    return Loaded(
+        declared, stamps, report["problem"], has_file=has_file, warning=warning, listeners=listeners, code=code
+    )
 
 
 def _report(state: State, config: Config, zone: str) -> dict[str, Any]:

@@ -93,8 +93,13 @@ def _over_memory(policy: Policy, number: int) -> str:
 def _unreported(code: int) -> str:
     """Put in words how a body ended that did not come to say so itself."""
     if code < 0:
-        return f"killed by {_SIGNALS.get(-code, f'signal {-code}')}"
+        return killed_by(-code)
     return f"ended the process itself with exit code {code} (os._exit?)"
+
+
+def killed_by(number: int) -> str:
+    """Say which signal has ended a process, and what that may mean."""
+    return f"killed by {_SIGNALS.get(number, f'signal {number}')}"
 
 
 def _wish(ended: Ended) -> tuple[float | None, str]:

@@ -14,7 +14,7 @@ import time
 from ..clock import utc_now
 from ..errors import DracotaskError, StoreError
 from ..failpoints import reach
-from ..model import FAILED, STOPPED, TIMED_OUT, Outcome, Policy, Run
+from ..model import FAILED, LATE, STOPPED, TIMED_OUT, Outcome, Policy, Run
 from ..state import is_current, lock, write_whole
 from .channel import LONGEST, Attention, order_of
 from .limits import adopt_orphans
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .watch import Ended
 
     OpenStore = Callable[[], Store]
+    #: Returns a line for a terminal, from a Run and how far it says it is: done, total and note.
+    Draw = Callable[[Run, tuple[float, float | None, str | None]], bytes]
 else:
     from _signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, getsignal, signal
 
@@ -46,7 +48,7 @@ RECORD_PATIENCE = 600.0
 MOST_TRIES = 5
 
 #: A lock file is as long as its outcome may become, so that a full disk has room for it.
-_LOCK_SIZE = 4096
+_LOCK_SIZE = 8192
 
 #: The note that holds the stamps of the files in force, and the one that says why a load failed.
 FILES_NOTE, PROBLEM_NOTE = "files", "problem"
@@ -60,6 +62,8 @@ class Supervisor:
     :param host: what the host is called in the record.
     :param reload: loads the task file when it has changed; called while the store is closed.
     :param steer: does what a run at work wants done to its own Schedule.
+    :param slots: says how many Runs may be at work at once.
+    :param alert: has pings and alerts sent, by a process that it starts.
     """
 
     def __init__(
@@ -71,8 +75,11 @@ class Supervisor:
         host: str,
         reload: Callable[[], None],
         steer: Steer,
+        slots: Callable[[], int],
+        alert: Callable[[], None],
     ) -> None:
         self.state, self.open_store, self.reload, self.steer = state, open_store, reload, steer
+        self.slots, self.alert = slots, alert
         self.environment, self.host = environment, host
         self._adopts = False
         self.told_to_stop = False
@@ -161,17 +168,20 @@ class Supervisor:
     # -- See through -----------------------------------------------------------------------
 
     def see_through(
-        self, store: Store, run: Run, held: int, body: Body, *, niceness: int = 0, tee: int | None = None
-    ) -> Run | None:
+        self, store: Store, run: Run, held: int, body: Body, *, niceness: int = 0, tee: int | None = None,
+        draw: Draw | None = None,
+    ) -> Run | None:  # fmt: skip
         """Have the body do a taken Run, watch it to its end and record the outcome.
 
         :param held: the descriptor of the Run's lock; closed, and the lock gone, afterwards.
+        :param draw: draws how far the run is, for the last line of the terminal that is the tee; None for no such line.
         :return: the Run with its outcome, or queued again for its retry; None when the task file has changed into
             one that cannot be loaded, for which the Run now waits.
         """
         policy = Policy.from_text(run.policy)
         output = RunOutput(self.state.output_file(run.id, run.attempt), policy.max_output, tee=tee)
         care = Care(self, store, run, held)
+        care.output, care.draw = output, draw
         ended = self._watch(store, run, body, output, care, niceness)
         for _ in range(MOST_TRIES):
             if ended is not None or (fresh := self._fresh_body(store, run)) is None:
@@ -184,6 +194,7 @@ class Supervisor:
         from .outcome import judge, retry_time
 
         outcome = judge(ended, policy, stopped_by=care.bell.by or "nobody", now=utc_now(), output_bytes=output.total)
+        outcome.late_cause = care.late_cause
         retry_at = retry_time(run, outcome, ended) if outcome.state in (FAILED, TIMED_OUT) else None
         reach("outcome_known")
         if self._record(store, run, outcome, care, held, retry_at):
@@ -203,6 +214,18 @@ class Supervisor:
             except OSError:
                 pass  # our tick is gone, and the next one tells; or it has not read the last word yet
 
+    def _say_start(self, store: Store, run: Run) -> bool:
+        """Have told that a Run begins, if anybody wants to hear that; return whether we have a new child for it."""
+        listeners = store.listeners()
+        if "RunStarted" not in listeners:
+            return False
+        self._say_news(store)
+        pinged = {"alerts:RunStarted", f"alerts:RunStarted/{run.task}"}
+        if self.news is not None or pinged.isdisjoint(listeners.split("\n")):
+            return False
+        self.alert()
+        return True
+
     def _afterwards(self, store: Store, run: Run, outcome: Outcome, retry_at: datetime | None) -> Run:
         """Return a Run as it is after an attempt."""
         if retry_at is not None:
@@ -221,7 +244,8 @@ class Supervisor:
         if not is_current(stamps):
             body.dismiss()
             return None
-        strangers = self._strangers(body)
+        has_company = self._say_start(store, run)
+        strangers = self._strangers(body) if has_company or self._adopts else []
         self._adopts = self._adopts or adopt_orphans()  # before it may begin: nothing that it starts can get away
         if run.checkpoint is not None:
             self._hand_over(run, run.checkpoint)
@@ -231,6 +255,8 @@ class Supervisor:
         from . import outcome as outcome
         from .watch import Watch
 
+        if run.started_at and run.attempt == 1 and (run.started_at - run.queued_at).total_seconds() > LATE:
+            care.find_out_why_late()
         watch = Watch(body, Policy.from_text(run.policy), output, care, run_id=run.id, strangers=strangers)
         ended = watch.until_it_ends()
         body.close()
@@ -244,9 +270,7 @@ class Supervisor:
             self.state.log(f"Run {run.id} of {run.task} begins without its checkpoint: {error.strerror}.")
 
     def _strangers(self, body: Body) -> list[Process]:
-        """Return what an earlier run has left with us on purpose; it is none of the next one's."""
-        if not self._adopts:
-            return []
+        """Return what is with us and none of this run's: what an earlier one has left on purpose, and who sends."""
         from .family import strangers_among_us
 
         return strangers_among_us(body.pid)
@@ -316,6 +340,7 @@ class Care(Attention):
     """What is asked and told while one run is at work.
 
     :ivar bell: who wants it stopped.
+    :ivar late_cause: why it has waited to begin, in words, after why it was found late; None when it did not.
     """
 
     longest_report = LONGEST
@@ -325,6 +350,21 @@ class Care(Attention):
         self.bell = Bell(store, run, held)
         self._grace = Policy.from_text(run.policy).stop_grace
         self._reports: Reports | None = None
+        self.output: RunOutput | None = None
+        self.draw: Draw | None = None
+        self._draws = False
+        self.late_cause: str | None = None
+
+    def find_out_why_late(self) -> None:
+        """Ask what the run has waited for, now that its body is at work: by its end the store may have forgotten."""
+        from ..lateness import joined, why_it_waited
+        from .outcome import one_line
+
+        try:
+            cause = why_it_waited(self.store, self.run, self.supervisor.slots())
+            self.late_cause = one_line(joined(self.run.late_cause, cause)) if cause else None
+        except Exception as error:  # whatever it is, the run goes on
+            self.supervisor.state.log(f"Why run {self.run.id} began late is not known: {error}")
 
     def must_stop(self) -> float | None:
         if self.supervisor.told_to_stop:
@@ -340,10 +380,21 @@ class Care(Attention):
 
             self._reports = Reports(self.supervisor.state, self.store, self.run, self.supervisor.steer)
         self._reports.hear(message)
+        self._draws = self._draws or (self.draw is not None and message == ["progress"])
 
     def look(self) -> None:
         if self._reports is not None:
             self._reports.look()
+        if self._draws:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Show the terminal how far the run is."""
+        from .steering import read_progress
+
+        progress = read_progress(self.supervisor.state.progress_file(self.run.id))
+        if progress is not None and self.draw is not None and self.output is not None:
+            self.output.show(self.draw(self.run, progress))
 
     def settle(self) -> None:
         """Do what the body has said and nobody has done yet.

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 
-from ..siteconfig import find_state, read_config, variable
+from ..siteconfig import BY_VARIABLE, find_state, read_config, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +64,12 @@ class Tick:
         os.close(self._errors)
 
 
-def start_tick(docroot: str, origin: str, *, held: int | None, errors: int, seen: tuple[int, int] | None) -> Tick:
+def start_tick(
+    docroot: str, origin: str, *, by: str, held: int | None, errors: int, seen: tuple[int, int] | None
+) -> Tick:
     """Start a tick and return at once.
 
+    :param by: who brought it about, in words, for the record of the Runs that it claims.
     :param held: the descriptor of the tick's lock, which the child inherits; None when it must take it.
     :param errors: the descriptor that gets its stderr; it is the Tick's from now on.
     """
@@ -74,13 +77,13 @@ def start_tick(docroot: str, origin: str, *, held: int | None, errors: int, seen
         command = [*entry_point(docroot), docroot, "due"]
         options = [f"--origin={origin}"] if held is None else [f"--origin={origin}", f"--lock={held}"]
         start = _posix_spawn if _is_subprocess_patched() else _popen
-        return Tick(start([*command, *options], held, errors), shlex.join(command), errors, seen)
+        return Tick(start([*command, *options], by, held, errors), shlex.join(command), errors, seen)
     except BaseException:
         os.close(errors)
         raise
 
 
-def _popen(command: list[str], held: int | None, errors: int) -> subprocess.Popen[bytes]:
+def _popen(command: list[str], by: str, held: int | None, errors: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -89,11 +92,11 @@ def _popen(command: list[str], held: int | None, errors: int) -> subprocess.Pope
         pass_fds=() if held is None else (held,),
         close_fds=True,
         start_new_session=True,
-        env=run_environment(),
+        env=_tick_environment(by),
     )
 
 
-def _posix_spawn(command: list[str], held: int | None, errors: int) -> int:
+def _posix_spawn(command: list[str], by: str, held: int | None, errors: int) -> int:
     actions: list[Any] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -101,7 +104,14 @@ def _posix_spawn(command: list[str], held: int | None, errors: int) -> int:
     ]
     if held is not None:
         actions.append((os.POSIX_SPAWN_DUP2, held, held))  # onto itself: it loses close-on-exec
-    return os.posix_spawn(command[0], command, run_environment(), file_actions=actions, setsid=True, setsigmask=())
+    environment = _tick_environment(by)
+    return os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True, setsigmask=())
+
+
+def _tick_environment(by: str) -> dict[str, str | bytes]:
+    """Return the environment of a tick. Who brought it about stands there: arguments are seen by all who ask ps(1)."""
+    # (As bytes: this server's own encoding may lack the letters.)
+    return {**run_environment(), BY_VARIABLE: by.encode("utf-8", "replace")}
 
 
 def _is_subprocess_patched() -> bool:

@@ -18,10 +18,13 @@ from time import monotonic
 from ..siteconfig import find_state, variable
 from ..state import TICK_AT_LEAST_EVERY, is_current, lock
 from .spawn import Tick, start_tick
+from .traffic import Visits, request_in_words
 from .watcher import watch_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from wsgiref.types import WSGIEnvironment
+
     from .middleware import TaskMiddleware
     from .watcher import Watcher
 
@@ -69,6 +72,7 @@ class Ticker:
         self._told: str | None = None
         self._seen: tuple[int, int] | None = None
         self._stamps = ""
+        self._visits = Visits()
         self._find_folding()
 
     # -- The thread ------------------------------------------------------------------------
@@ -102,11 +106,23 @@ class Ticker:
         self._watcher = watch_folder(self.docroot, self.wake)
         while not self._stopping:
             self.look("tick")
-            self.middleware.beat()
+            self.middleware.beat(asks=self._asks())
             if not self._sleep(self._pause()):
                 self._prove_itself()
         if self._watcher:
             self._watcher.stop()
+
+    def _asks(self) -> bool:
+        """Put down the request that has said that it came; return whether another is asked to: once a minute."""
+        came_at, self.middleware.came_at = self.middleware.came_at, None
+        if came_at is not None:
+            self.put_down_visit(came_at)
+        return self._visits.are_wanted()
+
+    def put_down_visit(self, at: float) -> None:
+        """Put down that a request came at that time (seconds since 1970), for the forecast. Never raises."""
+        if not self.is_off:
+            self._visits.put_down(self.state, at)
 
     def _prove_itself(self) -> None:
         """Return once the thread has woken on time often enough; meanwhile the requests look."""
@@ -133,17 +149,18 @@ class Ticker:
 
     # -- Looking ---------------------------------------------------------------------------
 
-    def look(self, origin: str) -> None:
+    def look(self, origin: str, environ: WSGIEnvironment | None = None) -> None:
         """Start a tick if it is time for one. Never raises: no request is ever hurt.
 
         :param origin: what the Run's record will say: ``request`` or ``tick``.
+        :param environ: of the request that looks, for the record; None where there is none.
         """
         if self.is_off:
             return
         try:
             self._reap()
             if monotonic() >= self._quiet_until and self._is_time():
-                self._tick(origin)
+                self._tick(origin, environ)
         except Exception as error:
             self._fail(f"{type(error).__name__}: {error}")
 
@@ -161,27 +178,38 @@ class Ticker:
         # A tick comes once a minute in any case, so a moment further off is a clock set back.
         return ahead <= 0 or ahead > 1.5 * TICK_AT_LEAST_EVERY or not is_current(self._stamps)
 
-    def _tick(self, origin: str) -> None:
+    def _tick(self, origin: str, environ: WSGIEnvironment | None) -> None:
         """Start a tick, if nobody else is at it."""
         self.state = find_state(self.docroot)
         self._quiet_until = monotonic() + 0.05  # while it decides, there is nothing new to see
         if not self.state.exists():
-            self._start(origin, None)
+            self._start(origin, environ, None)
             self._quiet_until = monotonic() + 1.0  # it makes the folder; then there is a lock to look at
             return
         self.state.check_user()
+        self._note_console()
         held = lock(self.state.tick_lock, patience=0)
         if held is None:
             return
         try:
             # Somebody else's tick may have ended between our look and our lock.
             if self._is_time():
-                self._start(origin, held)
+                self._start(origin, environ, held)
         finally:
             os.close(held)
 
-    def _start(self, origin: str, held: int | None) -> None:
-        tick = start_tick(self.docroot, origin, held=held, errors=self._open_errors(), seen=self._seen)
+    def _note_console(self) -> None:
+        """Put down where the console is, before anybody has asked for it; who did knows better."""
+        if self.middleware.console is not None and not os.path.exists(self.state.console_file):
+            try:
+                self.state.note_console(self.middleware.console)
+            except OSError:
+                pass  # a link is less than a tick
+
+    def _start(self, origin: str, environ: WSGIEnvironment | None, held: int | None) -> None:
+        worker = f"worker {self.pid}"
+        by = worker if environ is None else f"{request_in_words(environ)} ({worker})"
+        tick = start_tick(self.docroot, origin, by=by, held=held, errors=self._open_errors(), seen=self._seen)
         self._ticks.append(tick)
 
     def _open_errors(self) -> int:
