@@ -7,6 +7,7 @@ import os
 import tomllib
 
 from .errors import ConfigError, suggestion
+from .keys import SECRET_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def read_file(path: str, site_keys: Keys, task_keys: Keys) -> Contents:
         elif isinstance(value, dict):
             raise ConfigError(f"{path}: unknown table [{key}].{suggestion(key, list(TABLES))}")
         else:
-            contents.values[key] = _checked(key, value, f"{path}: {key}", {**site_keys, **task_keys})
+            contents.values[key] = _checked(key, value, f"{path}: {key}", {**task_keys, **site_keys})
     return contents
 
 
@@ -110,7 +111,8 @@ def _checked(key: str, value: Any, place: str, known: Keys) -> str:
         known[key][0](value)
         known[key][0](text)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{place} = {value!r} cannot be: {str(error).rstrip('.')}.") from None
+        said = "…" if key in SECRET_KEYS else repr(value)  # which may be a secret all the same
+        raise ConfigError(f"{place} = {said} cannot be: {str(error).rstrip('.')}.") from None
     return text
 
 

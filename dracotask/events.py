@@ -323,21 +323,36 @@ class RunProgressed(RunEvent):
 
 
 class RunSucceeded(RunEvent):
-    """The work is done; ``summary`` is what ``run()`` returned."""
+    """The work is done; ``summary`` is what ``run()`` returned.
 
-    __slots__ = ()
+    :ivar failures: how many Runs of its Schedule had failed in a row before it; 0 when all was well.
+    """
+
+    __slots__ = ("failures",)
+
+    failures: int
 
 
 class RunFailed(RunEvent):
-    """It failed for good; ``error`` says how."""
+    """It failed for good; ``error`` says how.
 
-    __slots__ = ()
+    :ivar failures: how many Runs of its Schedule have failed in a row, this one among them: 1 when all was well before.
+    """
+
+    __slots__ = ("failures",)
+
+    failures: int
 
 
 class RunTimedOut(RunEvent):
-    """It took too long, and no attempt is left."""
+    """It took too long, and no attempt is left.
 
-    __slots__ = ()
+    :ivar failures: as of :class:`RunFailed`.
+    """
+
+    __slots__ = ("failures",)
+
+    failures: int
 
 
 class RunStopped(RunEvent):
@@ -347,9 +362,14 @@ class RunStopped(RunEvent):
 
 
 class RunLost(RunEvent):
-    """Its process is gone without a word."""
+    """Its process is gone without a word.
 
-    __slots__ = ()
+    :ivar failures: as of :class:`RunFailed`.
+    """
+
+    __slots__ = ("failures",)
+
+    failures: int
 
 
 class RunRetried(RunEvent):
@@ -401,6 +421,22 @@ def leaves(family: type[Event]) -> list[type[Event]]:
 
 #: The kinds that are told, by name.
 KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in leaves(Event)}
+
+
+# -- Who is told ---------------------------------------------------------------------------------
+
+#: The listeners of the task file, and who sends pings and alerts (:mod:`.alerts`). Before each kind that the note in
+#: the store says is wanted, and before each that is in the outbox, stands for whom.
+LISTENERS, ALERTS = "", "alerts:"
+
+#: What alerts are about, in that note: a Schedule that was well fails, or one that failed is well again.
+TURN = "turn"
+
+
+def is_turn(event: Event) -> bool:
+    """Tell whether with an event a Schedule begins to fail, or ceases to."""
+    failures = getattr(event, "failures", None)
+    return failures is not None and (failures > 0 if event.kind == "RunSucceeded" else failures == 1)
 
 
 # -- Listeners -----------------------------------------------------------------------------------

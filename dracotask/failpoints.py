@@ -25,6 +25,7 @@ outcome_known       the body is gone, and its outcome not recorded yet
 outcome_left        the outcome is in the lock file, for the store would not have it
 outcome_recorded    the outcome is on record, and the lock still held
 listener_begins     a listener is about to be told of an event
+alert_sent          pings and alerts have been sent, and are not forgotten yet
 tick_launched       all supervisors are forked, and the tick still holds its lock
 ==================  ==========================================================================
 """

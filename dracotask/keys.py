@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 #: So many exceptions can be named, each with so many letters.
 MOST_EXCEPTIONS, LONGEST_NAME = 50, 200
 
+#: So begins what stands in a variable of the environment, and what may stand for a task in the address of a service.
+IN_VARIABLE, IN_ADDRESS = "env:", ("task", "schedule", "slug")
+
+#: A token has so many letters at least: nothing else keeps people from trying them one by one.
+SHORTEST_TOKEN = 16
+
 
 def seconds(value: Any) -> float:
     """Read a duration: "90s", "2h", or a number of seconds."""
@@ -169,6 +175,93 @@ def text(value: Any) -> str:
     return value
 
 
+def address(value: Any) -> str:
+    """Read the address of a page, http:// or https://."""
+    said = text(value)
+    if not _is_web_address(said, but=" ?#\\"):
+        raise ValueError('it must be an address like "https://www.example.org/tasks"')
+    return said
+
+
+def service(value: Any) -> str | None:
+    """Read the address of a service that is to be called, "env:NAME" for the variable that holds it, or "none"."""
+    if _is_none(value):
+        return None
+    said = text(value)
+    if said.startswith(IN_VARIABLE):
+        return _in_variable(said)
+    # (Not shown again: whoever knows such an address may use it.)
+    if not said.isascii() or not _is_web_address(said, but=" #\\"):
+        raise ValueError('it must be an address like "https://hc-ping.com/…", or "env:NAME"')
+    return said
+
+
+def service_of_each(value: Any) -> str | None:
+    """Read the same for all tasks: in an address {task}, {schedule} or {slug} tells them apart."""
+    said = service(value)
+    if said and not said.startswith(IN_VARIABLE) and not any(f"{{{name}}}" in said for name in IN_ADDRESS):
+        raise ValueError("for all tasks it needs {task} or {slug} in it; for one, write it in its table [task.NAME]")
+    return said
+
+
+def program(value: Any) -> str | None:
+    """Read a command as a shell would cut it in words, which no shell is given; or "env:NAME", or "none"."""
+    if _is_none(value):
+        return None
+    import shlex
+
+    said = text(value)
+    if said.startswith(IN_VARIABLE):
+        return _in_variable(said)
+    if not shlex.split(said):
+        raise ValueError("it must name a program")
+    return said
+
+
+def token(value: Any) -> str | None:
+    """Read a word that whoever sends it is known by, "env:NAME" for the variable that holds it, or "none"."""
+    if _is_none(value):
+        return None
+    said = text(value)
+    if said.startswith(IN_VARIABLE):
+        return _in_variable(said)
+    if len(said) < SHORTEST_TOKEN or " " in said:
+        raise ValueError(f"it must be {SHORTEST_TOKEN} letters or more, without a blank: nobody shall guess it")
+    return said
+
+
+def _is_web_address(said: str, *, but: str) -> bool:
+    """Tell whether this is an address of the web that names nobody, and has none of the letters in ``but``."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(said)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_one and "@" not in parts.netloc and not set(said) & set(but)
+
+
+def _in_variable(said: str) -> str:
+    name = said.removeprefix(IN_VARIABLE)
+    if not (name.isidentifier() and name.isascii()):
+        raise ValueError("after env: stands the name of an environment variable")
+    return said
+
+
+def redacted(said: str) -> str:
+    """Return as much of an address or a command as anybody may see: its host, or its program."""
+    if said.startswith(IN_VARIABLE):
+        return said
+    scheme, slashes, rest = said.partition("://")
+    if slashes and scheme.lower() in ("http", "https"):
+        return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}/…"
+    import shlex
+
+    first, *others = shlex.split(said)
+    return f"{first} …" if others else first
+
+
 def positive(kind: type[Number], value: Any) -> Number:
     """Read a number greater than zero; booleans are none."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)) or not _is_number(str(value)):
@@ -210,6 +303,8 @@ KEYS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "late_after": (seconds, "5m"),
     "load_limit": (seconds, "30s"),
     "listener_limit": (seconds, "30s"),
+    "console_url": (address, None),  # None: nobody has said
+    "metrics_token": (token, "none"),
 }
 
 #: What stands for all tasks in dracotask.toml, in a table [task.NAME] for one, or on its class.
@@ -238,7 +333,29 @@ POLICY_KEYS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "pause_after": (count_or_none, "none"),
 }
 
-ALL_KEYS = {**KEYS, **POLICY_KEYS}
+#: Who is told of runs, for all tasks or in a table [task.NAME] for one: secrets, so they stand on no class.
+ALERT_KEYS: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "ping": (service_of_each, "none"),
+    "alert_url": (service, "none"),
+    "alert_command": (program, "none"),
+}
+
+#: The same in the table of one task.
+ALERT_KEYS_OF_ONE = {**ALERT_KEYS, "ping": (service, "none")}
+
+ALL_KEYS = {**KEYS, **POLICY_KEYS, **ALERT_KEYS}
+
+#: Whoever knows their values may do something with them, so they are not shown.
+SECRET_KEYS = ("metrics_token", *ALERT_KEYS)
+
+
+def shown(key: str, value: Any) -> Any:
+    """Return the value of a key as anybody may see it: of a secret no more than that there is one."""
+    if value is None or key not in SECRET_KEYS:
+        return value
+    if key in ALERT_KEYS:
+        return redacted(value)
+    return value if value.startswith(IN_VARIABLE) else "set"
 
 
 def read_policy(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,14 +20,14 @@ from sites import Site, until
 from werkzeug.test import Client
 
 from dracotask.configfile import TABLES, read_file
-from dracotask.keys import ALL_KEYS, KEYS, POLICY_KEYS
+from dracotask.keys import ALERT_KEYS, ALERT_KEYS_OF_ONE, ALL_KEYS, KEYS, POLICY_KEYS
 
 CHECKOUT = Path(__file__).parent.parent
 EXAMPLE = CHECKOUT / "example_docroot"
 SETTINGS = EXAMPLE / "dracotask.toml"
 
 #: What stands in dracotask.toml where the default is no value that could be written down.
-SAMPLES = {"timezone", "state", "host", "python"}
+SAMPLES = {"timezone", "state", "host", "python", "console_url"}
 
 
 @pytest.fixture
@@ -341,8 +341,9 @@ def test_the_file_as_it_is_sets_no_key_and_uncommented_it_is_read(tmp_path):
     (tmp_path / "dracotask.toml").write_text(whole)
 
     # When both are read
-    as_it_is = read_file(str(SETTINGS), KEYS, POLICY_KEYS)
-    uncommented = read_file(str(tmp_path / "dracotask.toml"), KEYS, POLICY_KEYS)
+    of_site, of_task = {**KEYS, **ALERT_KEYS}, {**POLICY_KEYS, **ALERT_KEYS_OF_ONE}
+    as_it_is = read_file(str(SETTINGS), of_site, of_task)
+    uncommented = read_file(str(tmp_path / "dracotask.toml"), of_site, of_task)
 
     # Then the one says nothing of dracotask's own, and the other of everything
     assert as_it_is.values == {}

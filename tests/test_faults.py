@@ -77,7 +77,7 @@ AFTER_DEATH = {
 }
 
 #: Points that a plain run passes by; they have tests of their own.
-ELSEWHERE = {"run_given_back", "outcome_left", "listener_begins"}
+ELSEWHERE = {"run_given_back", "outcome_left", "listener_begins", "alert_sent"}
 
 
 def test_every_point_in_the_code_is_documented_and_has_a_test():

@@ -58,6 +58,16 @@ EXAMPLES: dict[str, tuple[dict[str, object], list[str]]] = {
     "late_after": ({'"90s"': 90.0, "90": 90.0, '"1h30m"': 5400.0}, ["0", "-5", '"soon"', "true", '""', "nan", "inf"]),
     "load_limit": ({'"30s"': 30.0, "0.5": 0.5}, ["0", '"0s"', '"30 parsecs"', "07:32:00"]),
     "listener_limit": ({'"1m"': 60.0, "0.5": 0.5}, ["0", "-1", '"none"', "true"]),
+    "console_url": (
+        {'"https://www.example.org/tasks"': "https://www.example.org/tasks", '"http://[::1]:8766"': "http://[::1]:8766"},
+        ['"www.example.org/tasks"', '"ftp://x"', '"https://"', '"https://anna:secret@x/"', '"https://x/?a=b"', '"https://x/#a"',
+         '"https://x:99999/"', '"https://[x/"', '"https://x y/"', "8766", "true", '""'],
+    ),
+    "metrics_token": (
+        {'"0123456789abcdef"': "0123456789abcdef", '"größer-als-sechzehn"': "größer-als-sechzehn",
+         '"env:SHOP_TOKEN"': "env:SHOP_TOKEN", '"none"': None},
+        ['"0123456789abcde"', '"sixteen letters and blanks"', '"env:"', '"env:A B"', '""', "1234567890123456", "true"],
+    ),
     "time_limit": ({'"24h"': 86400.0, "60": 60.0, '"none"': None, '"1.5h"': 5400.0}, ["0", '"no"', "false", "inf"]),
     "stop_grace": ({'"10s"': 10.0, "0.25": 0.25}, ["0", '"none"', "-1", "0.0000001"]),
     "max_output": (
@@ -89,6 +99,21 @@ EXAMPLES: dict[str, tuple[dict[str, object], list[str]]] = {
     ),
     "on_lost": ({'"record"': "record", '"retry"': "retry"}, ['"rety"', "true"]),
     "pause_after": ({"1": 1, "5": 5, '"none"': None}, ["0", "-1", "1.5", '"few"', "true"]),
+    "ping": (
+        {'"https://hc.example/key/{slug}?create=1"': "https://hc.example/key/{slug}?create=1",
+         '"http://[::1]:80/{task}"': "http://[::1]:80/{task}", '"env:PING_URL"': "env:PING_URL", '"none"': None},
+        ['"https://hc.example/uuid"', '"hc.example/{task}"', '"file:///{task}"', '"https://{task}:x/"',
+         '"https:///{task}"', '"https://a:b@x/{task}"', '"https://x/{task} y"', '"https://x/{task}#a"',
+         '"https://é.example/{task}"', '"env:"', '"env:A B"', "3", "true", '""', '["https://x/{task}"]'],
+    ),
+    "alert_url": (
+        {'"https://hooks.example/T0/B0"': "https://hooks.example/T0/B0", '"env:HOOK"': "env:HOOK", '"none"': None},
+        ['"hooks.example"', '"mailto:anna@example.org"', '"https://"', '"https://x:99999/"', "1", "false"],
+    ),
+    "alert_command": (
+        {"\"mail -s 'a task' anna\"": "mail -s 'a task' anna", '"env:TELL"': "env:TELL", '"none"': None},
+        ["\"mail 'anna\"", '"  "', '""', "1", "true", '"env:1"'],
+    ),
 }  # fmt: skip
 
 
@@ -153,7 +178,8 @@ def test_without_a_file_the_defaults_are_in_force(tmp_path):
     config = read_config(State(str(tmp_path)))
     assert {key: config.value(key) for key in KEYS} == {
         "timezone": None, "state": None, "host": None, "python": None, "enabled": True, "max_running": 4,
-        "late_after": 300.0, "load_limit": 30.0, "listener_limit": 30.0,
+        "late_after": 300.0, "load_limit": 30.0, "listener_limit": 30.0, "console_url": None,
+        "metrics_token": None,
     }  # fmt: skip
     assert {key: config.value(key) for key in POLICY_KEYS} == DEFAULT_POLICY
     assert {config.origin(key) for key in ALL_KEYS} == {"default"}

@@ -9,7 +9,19 @@ from __future__ import annotations
 
 import json
 
-from ..events import KINDS, OF_SITE_VERB, OF_STATE, OF_VERB, VERBS_OF_RUNS, ScheduleUpdated
+from ..events import (
+    ALERTS,
+    KINDS,
+    LISTENERS,
+    OF_SITE_VERB,
+    OF_STATE,
+    OF_VERB,
+    TURN,
+    VERBS_OF_RUNS,
+    ScheduleUpdated,
+    is_turn,
+)
+from ..model import FAILURES, SUCCEEDED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..events import Event
-    from ..model import Action, Run, Schedule
+    from ..model import Action, Outcome, Run, Schedule
 
 #: So many events wait at most; of more the oldest go, those of progress first.
 MOST_EVENTS = 10_000
@@ -31,12 +43,13 @@ class Row:
 
     :ivar number: later than that of any event that happened before it.
     :ivar text: as :meth:`Event.to_json` writes it.
+    :ivar audience: for whom it is.
     """
 
-    __slots__ = ("number", "text")
+    __slots__ = ("audience", "number", "text")
 
-    def __init__(self, number: int, text: str) -> None:
-        self.number, self.text = number, text
+    def __init__(self, number: int, text: str, audience: str = LISTENERS) -> None:
+        self.number, self.text, self.audience = number, text, audience
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Row) and (self.number, self.text) == (other.number, other.text)
@@ -47,13 +60,37 @@ class Row:
         return f"Row({self.number}, {self.text!r})"
 
 
-def is_wanted(kind: str, task: str | None, listeners: str) -> bool:
-    """Tell whether somebody listens.
+def audiences_of(event: Event, listeners: str) -> list[str]:
+    """Return for whom an event goes into the outbox: :data:`LISTENERS`, :data:`ALERTS`, both or nobody.
 
-    :param listeners: the note that says who does: kinds, or ``KIND/TASK``, a line each.
+    :param listeners: the note that says who listens: kinds, or ``KIND/TASK``, a line each.
     """
-    wanted = listeners.split("\n")
+    wanted, task = listeners.split("\n"), getattr(event, "task", None)
+    audiences = [LISTENERS] if _is_among(event.kind, task, wanted) else []
+    if _is_among(ALERTS + event.kind, task, wanted) or (is_turn(event) and _is_among(ALERTS + TURN, task, wanted)):
+        audiences.append(ALERTS)
+    return audiences
+
+
+def _is_among(kind: str, task: str | None, wanted: list[str]) -> bool:
     return kind in wanted or (task is not None and f"{kind}/{task}" in wanted)
+
+
+def wanted_by(audience: str, listeners: str) -> str:
+    """Return the lines of the note that are of one audience."""
+    lines = listeners.split("\n")
+    return "\n".join(line for line in lines if line.startswith(ALERTS) == (audience == ALERTS))
+
+
+def in_a_row(schedule: Schedule | None, outcome: Outcome) -> dict[str, int]:
+    """Return what the event of an outcome says of failures in a row, if it says anything.
+
+    :param schedule: as it was before that outcome; None when it is gone.
+    """
+    before = (schedule.failures or 0) if schedule else 0
+    if outcome.state == SUCCEEDED:
+        return {"failures": before}
+    return {"failures": before + 1} if outcome.state in FAILURES else {}
 
 
 def event_of_run(run: Run, kind: str | None, more: dict[str, Any]) -> Event:
