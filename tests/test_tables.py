@@ -233,10 +233,26 @@ def test_results_are_told_in_words(run, words):
 
 def test_history_says_who_brought_a_run_about():
     run = LAST_RUNS["CleanSessions"].but(id="1" * 26, origin="request")
+    run.queued_at = run.started_at
 
     lines = run_table([run], Paper(), now=NOW, zone=PARIS)
 
     assert lines == [
         "  RUN                         TASK           WHEN   BY       RESULT",
         "✓ 11111111111111111111111111  CleanSessions  13:23  request  ok, 0.8s: 412 sessions deleted",
+    ]
+
+
+def test_history_says_how_late_a_run_was_and_why():
+    # Given a run that was found two hours late, and one that was in time
+    run = LAST_RUNS["CleanSessions"].but(id="1" * 26, origin="tick")
+    run.queued_at = run.started_at
+    late = run.but(id="2" * 26, fire_time=run.started_at - timedelta(hours=2), late_cause="no request came")
+
+    # Then there is a column for it
+    lines = run_table([late, run], Paper(), now=NOW, zone=PARIS)
+    assert lines == [
+        "  RUN                         TASK           WHEN   BY    LATE                 RESULT",
+        "✓ 22222222222222222222222222  CleanSessions  13:23  tick  2h: no request came  ok, 0.8s: 412 sessions deleted",
+        "✓ 11111111111111111111111111  CleanSessions  13:23  tick                       ok, 0.8s: 412 sessions deleted",
     ]

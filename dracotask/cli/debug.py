@@ -67,12 +67,14 @@ def _schedule(site: Site, name: str) -> Schedule:
 
 def _run(task: Task, arguments: Mapping[str, Any]) -> str:
     """Run the task and return its summary; Skip and a polite exit are summaries too."""
+    result: object = None
     try:
-        result: object = task.run(**arguments)
-        if hasattr(type(result), "__await__"):
-            import asyncio
+        with task.around():
+            result = task.run(**arguments)
+            if hasattr(type(result), "__await__"):
+                import asyncio
 
-            result = asyncio.run(result)  # type: ignore[arg-type]
+                result = asyncio.run(result)  # type: ignore[arg-type]
     except Skip as reason:
         return f"skipped: {reason}" if str(reason) else "skipped"
     except SystemExit as leaving:

@@ -24,7 +24,7 @@ MARKS = {
     "": (" ", " ", ""),
 }
 
-COLOURS = {"red": "31", "yellow": "33", "green": "32", "dim": "2", "bold": "1"}
+COLOURS = {"red": "31", "yellow": "33", "green": "32", "cyan": "36", "dim": "2", "bold": "1"}
 
 
 class Paper:

@@ -13,7 +13,11 @@ from ..model import FAILED, LOST, MISSED, QUEUED, SKIPPED, STOPPED, SUCCEEDED, T
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..model import Run
+    from ..run.supervisor import Draw
+    from ..site import Site
 
 #: The work is done, or nothing was due.
 EXIT_DONE = 0
@@ -44,21 +48,49 @@ EXITS = {
 COMMANDS = (
     "list", "run", "due", "show", "preview", "simulate", "runs", "log", "stop", "demand", "hold", "resume", "skip-next",
     "reschedule", "add", "update", "remove", "export", "import", "drain", "load", "check", "init", "serve",
+    "console", "metrics",
 )  # fmt: skip
+
+
+#: Stands behind the name of whoever asks from no terminal: a script, most likely.
+NO_TERMINAL = " (no terminal)"
 
 
 def run_task(docroot: str, name: str) -> int:
     """``DOCROOT TASKNAME``: run the task here and now; its output is kept, and shown."""
+    return run_and_say(docroot, name, lambda site, run: say_how_it_ended(run), tee=1, draw=drawing())
+
+
+def run_and_say(
+    docroot: str, name: str, say: Callable[[Site, Run], None], *, tee: int | None = None, draw: Draw | None = None
+) -> int:
+    """Run a task here and now, say how that went, and return the exit code.
+
+    :param tee: as of :meth:`.Site.run`, and so is ``draw``.
+    """
     from ..site import Site
 
     site = Site(docroot)
     try:
-        run = site.run(name, by=caller(), tee=1)
+        run = site.run(name, by=caller(), tee=tee, draw=draw)
     except TaskNotFound as error:
         raise among_commands(error) from None
-    say_how_it_ended(run)
+    say(site, run)
     site.tell_of_run(say_that_it_waits)
     return exit_code(run)
+
+
+def drawing() -> Draw | None:
+    """Return what draws how far a run is, on a terminal that can show it; None where there is none."""
+    if not (os.isatty(1) and os.isatty(2)) or os.environ.get("TERM", "dumb") == "dumb":
+        return None
+    return _draw
+
+
+def _draw(run: Run, progress: tuple[float, float | None, str | None]) -> bytes:
+    from .bar import on_terminal  # most tasks never say how far they are
+
+    return on_terminal(run, progress)
 
 
 def exit_code(run: Run) -> int:
@@ -85,7 +117,7 @@ def caller() -> str:
         except KeyError:
             name = f"#{os.geteuid()}"  # a container's number without a name
     name = name.encode("utf-8", "replace").decode()  # an environment may hold any bytes, a store only text
-    return name if sys.stdin and sys.stdin.isatty() else f"{name} (no terminal)"
+    return name if sys.stdin and sys.stdin.isatty() else f"{name}{NO_TERMINAL}"
 
 
 def say_that_it_waits(words: str) -> None:

@@ -6,6 +6,8 @@ from datetime import datetime, tzinfo
 
 from ..clock import in_words
 from ..model import ENDED, FAILURES, RUNNING, SUCCEEDED, Run, Schedule
+from ..report.lines import counted, mark_of, rank_of
+from ..report.pace import eta, share_done
 from ..report.words import (
     STATES,
     about,
@@ -13,6 +15,7 @@ from ..report.words import (
     failure_in_words,
     is_late,
     last_in_words,
+    late_in_words,
     moment_in_words,
     next_in_words,
     result_in_words,
@@ -22,6 +25,7 @@ from ..report.words import (
     waiting_in_words,
 )
 from ..visible import visible_line
+from .bar import drawn, percent
 from .output import Paper, cells
 
 TYPE_CHECKING = False
@@ -33,21 +37,26 @@ GAP = 2
 
 #: On a terminal too narrow for all, columns give way in this order, each down to so many letters.
 GIVING_WAY = (
-    ("SCHEDULE", 28), ("RESULT", 28), ("SCHEDULE", 16), ("RESULT", 12), ("SCHEDULE", 10), ("NEXT", 9), ("TASK", 12),
-    ("LAST", 7),
+    ("LATE", 28), ("SCHEDULE", 28), ("RESULT", 28), ("LATE", 8), ("SCHEDULE", 16), ("RESULT", 12), ("SCHEDULE", 10),
+    ("NEXT", 9), ("TASK", 12), ("LAST", 7),
 )  # fmt: skip
 
 #: Where a result or a schedule would get less room than this, the other columns are told in short.
 ROOM = 28
+
+#: How many letters the bar of a run at work takes in a list on a terminal.
+BAR = 10
 
 
 class Line:
     """A task as its line of the list tells it.
 
     :ivar mark: ``failed``, ``running``, ``ok``, ``late``, ``held`` or "".
+    :ivar share: how much of what is at work is done, 0 to 1; None when nobody knows.
+    :ivar left: what is left of it, in words.
     """
 
-    __slots__ = ("last", "mark", "next", "rank", "result", "schedule", "words")
+    __slots__ = ("last", "left", "mark", "next", "rank", "result", "schedule", "share", "words")
 
     def __init__(
         self,
@@ -64,46 +73,21 @@ class Line:
         self.next = next_in_words(schedule, now, zone, late_after)
         with_site = site_held and not schedule.held_at and not schedule.vanished_at
         if with_site:
-            schedule, self.next = schedule.but(held_at=now), ("held with the site", "held")
-        if queued is not None and not schedule.held_at:
+            self.next = "held with the site", "held"
+        elif queued is not None and not schedule.held_at:
             waits = f"queued, {about(max((now - queued.queued_at).total_seconds(), 0))}"
             retry = retry_in_words(queued, now, zone)
             self.next = (retry, retry.partition(" at ")[0]) if retry else (waits, waits)
         self.last = last_in_words(run, now, zone)
         self.result = visible_line(result_in_words(run))
+        self.share = share_done(run) if run is not None and run.state == RUNNING else None
+        seconds = eta(run, now, None) if run is not None and self.share else None
+        self.left = f"{about(seconds)} left" if seconds is not None and seconds >= 1 else ""
         if queued is not None and queued.not_before and queued.error:
             self.result = visible_line(failure_in_words(queued))
-        self.mark = _mark(schedule, run, is_late(schedule, now, late_after))
-        if with_site and self.mark == "held" and run is not None and run.state in FAILURES:
-            self.mark = "failed"  # which the hold of all the site must not hide
-        self.rank = _rank(schedule, self.mark)
-
-
-def _mark(schedule: Schedule, run: Run | None, late: bool) -> str:
-    """Return what matters most about a task now."""
-    if run is not None and run.state == RUNNING:
-        return "running"
-    if schedule.vanished_at:
-        return ""
-    if schedule.held_at:
-        return "held"
-    if run is not None and run.state in FAILURES:
-        return "failed"
-    if late:
-        return "late"
-    return "ok" if run is not None and run.state == SUCCEEDED else ""
-
-
-def _rank(schedule: Schedule, mark: str) -> tuple[int, float]:
-    """Return what a list is sorted by: trouble first, then what is next, then what never comes by itself."""
-    if mark in ("failed", "late", "running"):
-        return ("failed", "late", "running").index(mark), 0.0
-    if schedule.vanished_at:
-        return 6, 0.0
-    if mark == "held":
-        return 4, 0.0
-    moment = schedule.next_fire_time
-    return (3, moment.timestamp()) if moment else (5, 0.0)
+        late = is_late(schedule, now, late_after)
+        self.mark = mark_of(schedule, None if run is None else run.state, late, site_held=with_site)
+        self.rank = rank_of(schedule, self.mark)
 
 
 def task_lines(
@@ -126,20 +110,28 @@ def task_lines(
 
 def task_table(lines: Sequence[Line], paper: Paper) -> list[str]:
     """Return the list of tasks as lines of text."""
-    table = _task_columns(lines, short=False)
+    table = _task_columns(lines, paper, short=False)
     if _is_tight(table, paper):
-        table = _task_columns(lines, short=True)
+        table = _task_columns(lines, paper, short=True)
     return render(table, [line.mark for line in lines], paper)
 
 
-def _task_columns(lines: Sequence[Line], *, short: bool) -> dict[str, list[str]]:
+def _task_columns(lines: Sequence[Line], paper: Paper, *, short: bool) -> dict[str, list[str]]:
     return {
         "TASK": [visible_line(title(line.schedule.name, line.schedule.task)) for line in lines],
         "SCHEDULE": [visible_line(line.words) for line in lines],
         "NEXT": [visible_line(line.next[short]) for line in lines],
         "LAST": [line.last[short] for line in lines],
-        "RESULT": [line.result for line in lines],
+        "RESULT": [_result(line, paper, short=short) for line in lines],
     }
+
+
+def _result(line: Line, paper: Paper, *, short: bool) -> str:
+    """Return how the last run ended, or, on a terminal, how far the one at work is: "63% ██████▎··· 25s left"."""
+    if line.share is None or paper.width is None:
+        return line.result
+    bar = "" if short else drawn(line.share, BAR, paper)
+    return " ".join(filter(None, (percent(line.share), bar, line.left)))
 
 
 def tasks_counted(lines: Sequence[Line], zone: str) -> str:
@@ -155,10 +147,6 @@ def tasks_counted(lines: Sequence[Line], zone: str) -> str:
     return f"{', '.join(said)}. Times in {zone}."
 
 
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def run_table(runs: Sequence[Run], paper: Paper, *, now: datetime, zone: tzinfo, with_task: bool = True) -> list[str]:
     """Return Runs as lines of text, in the order given."""
     table = {
@@ -166,10 +154,13 @@ def run_table(runs: Sequence[Run], paper: Paper, *, now: datetime, zone: tzinfo,
         "TASK": [visible_line(title(run.schedule, run.task)) for run in runs],
         "WHEN": [_when(run, now, zone) for run in runs],
         "BY": [run.origin for run in runs],
+        "LATE": [visible_line(late_in_words(run)) for run in runs],
         "RESULT": [visible_line(waiting_in_words(run, now, zone) or result_in_words(run)) for run in runs],
     }
     if not with_task:
         del table["TASK"]
+    if not any(table["LATE"]):
+        del table["LATE"]
     if _is_tight(table, paper):
         del table["BY"]
     return render(table, [run_mark(run) for run in runs], paper)
@@ -229,7 +220,7 @@ def _is_tight(table: dict[str, list[str]], paper: Paper) -> bool:
     if paper.width is None:
         return False
     widths = {name: max(cells(name), _widest(column)) for name, column in table.items()}
-    for name in {"SCHEDULE", "RESULT"} & widths.keys():
+    for name in {"SCHEDULE", "RESULT", "LATE"} & widths.keys():
         widths[name] = min(widths[name], ROOM)
     return sum(widths.values()) + _between(table) > paper.width
 

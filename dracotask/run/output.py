@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: Stands between head and tail.
 MARK = b"\n[dracotask: %d bytes left out]\n"
 
+#: What makes a terminal forget the line at which its cursor is, and what stands behind the cursor.
+_WIPE, _WIPE_REST = b"\r\033[K", b"\033[K"
+
 
 class RunOutput:
     """Keeps what a body prints in the file ``path``, at most ``limit`` bytes of it.
@@ -26,7 +29,10 @@ class RunOutput:
     :ivar total: bytes that came so far; offsets count these.
     """
 
-    __slots__ = ("_descriptor", "_dirty", "_half", "_head", "_owed", "_path", "_room", "_tail", "tee", "total")
+    __slots__ = (
+        "_descriptor", "_dirty", "_ends_line", "_footer", "_half", "_has_footer", "_head", "_owed", "_path", "_room",
+        "_tail", "tee", "total",
+    )  # fmt: skip
 
     def __init__(self, path: str, limit: int, *, tee: int | None = None) -> None:
         self._half = max(limit // 2, 1)
@@ -35,6 +41,8 @@ class RunOutput:
         self._tail = bytearray()
         self._dirty = False
         self._owed = bytearray()  # to the tee
+        self._ends_line = True  # what the tee has got
+        self._footer, self._has_footer = b"", False
         self.tee = tee
         self.total = 0
         self._path, self._descriptor = path, -1
@@ -47,8 +55,11 @@ class RunOutput:
         """Take in what came: the head goes to the file at once, the rest to the tail."""
         self.total += len(data)
         if self.tee is not None:
+            self._wipe_footer()
             self._owed += data
             self.pass_on()
+            if self._footer:
+                self._draw_footer()
         wanted = data[: self._room]
         written = self._write_at(self._head, wanted)
         self._head += written
@@ -76,6 +87,7 @@ class RunOutput:
 
     def close(self) -> None:
         """Write what is left and let the file go."""
+        self.show(b"")
         self.flush()
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -109,10 +121,38 @@ class RunOutput:
         while self._owed and self.tee is not None and _is_writable(self.tee, patience):
             try:
                 # Of a pipe that is ready so much is taken without waiting.
-                del self._owed[: os.write(self.tee, self._owed[: select.PIPE_BUF])]
+                taken = os.write(self.tee, self._owed[: select.PIPE_BUF])
+                self._ends_line = self._owed[taken - 1 : taken] == b"\n"
+                del self._owed[:taken]
             except OSError:
                 self.tee = None  # whoever listened has gone
                 self._owed.clear()
+
+    def show(self, footer: bytes) -> None:
+        """Keep a line below what the tee, a terminal, gets: redrawn in place, and gone before output comes.
+
+        :param footer: it must not be wider than the terminal; b"" for none any more.
+        """
+        if footer != self._footer or not self._has_footer:
+            self._footer = footer
+            self._draw_footer()
+
+    def _draw_footer(self) -> None:
+        """Draw the footer, if the cursor is at the beginning of a line; an open line of output is left alone."""
+        if not self._footer:
+            self._wipe_footer()
+            self.pass_on()
+        elif self.tee is not None and self._ends_line and not self._owed and _is_writable(self.tee, 0):
+            try:
+                os.write(self.tee, b"\r" + self._footer + _WIPE_REST)
+                self._has_footer = True
+            except OSError:
+                self.tee = None
+
+    def _wipe_footer(self) -> None:
+        if self._has_footer:
+            self._owed += _WIPE
+            self._has_footer = False
 
     def pass_on_all(self, is_enough: Callable[[], bool]) -> None:
         """Give the tee all there is, at its own pace, unless somebody has had enough."""
