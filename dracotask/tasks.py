@@ -25,6 +25,7 @@ from .model import OMITTED, Declaration, Policy
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import date, datetime, timedelta
     from typing import Any, ClassVar, TypeVar
 
@@ -168,6 +169,23 @@ class Task:
         """
         raise NotImplementedError(f"{type(self).__name__} has no run().")
 
+    def around(self) -> AbstractContextManager[object]:
+        """Return what ``run()`` is done within: a context manager. As it is here it does nothing.
+
+        It is meant to be overridden once, in a base class of your own: to set a framework up, to enter its context::
+
+            @contextmanager
+            def around(self):
+                with app.app_context():
+                    yield
+
+        It is entered in the process of the Run, by each attempt anew, and what it raises is the Run's failure. An
+        ``async def run()`` is done within it as a whole. A test that calls ``run()`` goes without.
+        """
+        from contextlib import nullcontext
+
+        return nullcontext()
+
     # -- While it runs -----------------------------------------------------------------------
 
     def proceed(self) -> bool:
@@ -266,6 +284,8 @@ def declaration(
     from .arguments import parameters_of
     from .promises import REMEDY, is_generator
 
+    if is_surrounded(task):
+        _check_around(kind)
     work = work_of(task)
     if is_generator(work):
         raise LoadError(f"{in_words(kind)}: {work.__name__}() is a generator, and nobody draws from it: {REMEDY}.")
@@ -284,6 +304,30 @@ def declaration(
         source=f"__tasks__.py:{line}",
         start_held=_starts_held(kind),
     )
+
+
+def is_surrounded(task: Task) -> bool:
+    """Tell whether ``run()`` is to be done within something: most often not, and nothing is to be entered."""
+    return type(task).around is not Task.around
+
+
+def _check_around(kind: type[Task]) -> None:
+    """Refuse an ``around()`` that no run could be within.
+
+    :raises LoadError: it is one.
+    """
+    import inspect
+
+    from .promises import is_coroutine, is_generator
+
+    said = f"{in_words(kind)}: around()"
+    if is_generator(kind.around) or is_coroutine(kind.around):
+        raise LoadError(f"{said} returns no context manager. Let it be a plain def, and put @contextmanager above it.")
+    try:
+        inspect.signature(kind.around).bind(None)
+    except TypeError:
+        remedy = "If it has nothing to do with run(), call it something else."
+        raise LoadError(f"{said} is called with nothing but self, and returns a context manager. {remedy}") from None
 
 
 def _starts_held(kind: type[Task]) -> bool:

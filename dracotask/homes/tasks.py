@@ -13,7 +13,7 @@ from ..functions import decorated
 from ..model import DEFAULT_POLICY, Declaration, Policy, Schedule
 from ..promises import REMEDY, is_coroutine, is_generator
 from ..steering import at_hand
-from ..tasks import Task, declaration, work_of
+from ..tasks import Task, declaration, is_surrounded, work_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,22 @@ class LocalTask:
         checkpoint = None if run.checkpoint is None else json.loads(run.checkpoint)
         task.current_run, task.steering = run.but(arguments=arguments, checkpoint=checkpoint), steering
         at_hand.set(task)
-        return task.run(**arguments) if isinstance(self.work, Task) else self.work(**arguments)
+        if not isinstance(self.work, Task):
+            return self.work(**arguments)
+        if not is_surrounded(task):
+            return task.run(**arguments)
+        if self.is_coroutine:
+            return _awaited_within(task, arguments)
+        with task.around():
+            return task.run(**arguments)
+        return None  # what it raised was swallowed
+
+
+async def _awaited_within(task: Task, arguments: Mapping[str, Any]) -> object:
+    """Do an ``async def run()`` within its ``around()``."""
+    with task.around():
+        return await task.run(**arguments)  # type: ignore[misc]
+    return None
 
 
 class LocalTasks:

@@ -10,7 +10,7 @@ from ..errors import Interrupted, Retry, Skip, Stopped, TaskNotFound, TimedOut, 
 from ..failpoints import reach
 from ..model import Policy, Run
 from ..state import is_current
-from ..tasks import Task
+from ..tasks import Task, is_surrounded
 from .channel import identity, receive, run_of
 from .limits import MARK, limit_memory
 from .loader import enter, execute, find_task, read_task_file
@@ -142,19 +142,29 @@ def _run(kind: type[Task], run: Run, stop: StopSignal, grace: float) -> str:
     task = Task.of_this_process = kind()
     arguments = _arguments(run)
     task.current_run = run.but(arguments=arguments)
+    result: object = None
     try:
-        result: object = task.run(**arguments)
-        if _is_promise(result):
-            from .coroutines import awaited
-
-            result = awaited(result, stop, grace)
+        if is_surrounded(task):
+            with task.around():
+                result = _result(task, arguments, stop, grace)
+        else:
+            result = _result(task, arguments, stop, grace)
     except Skip as reason:
         return f"skipped: {reason}" if str(reason) else "skipped"
     except SystemExit as leaving:
         if leaving.code:
             raise
-        result = None
     return result if isinstance(result, str) else ""
+
+
+def _result(task: Task, arguments: dict[str, object], stop: StopSignal, grace: float) -> object:
+    """Return what ``run()`` returns once its work is done, also where it has only promised that."""
+    result: object = task.run(**arguments)
+    if _is_promise(result):
+        from .coroutines import awaited
+
+        result = awaited(result, stop, grace)
+    return result
 
 
 def _is_promise(result: object) -> bool:
