@@ -355,6 +355,18 @@ class Control:
             self._put(self.find(name), now, "demand", why, run=run and run.id)
             return run
 
+    def retry_now(self, run_id: str, now: datetime, *, why: str | None = None) -> Run:
+        """Have a Run that waits for its retry tried again at once, instead of when its policy says.
+
+        :raises ControlError: there is no such Run, or it waits for none.
+        """
+        with self.store.transaction():
+            run = self.store.run(run_id)
+            if run is None or not waits_for_retry(run, now) or not self.store.try_now(run, now):
+                raise ControlError(f"the run {run_id:.60} does not wait for a retry.")
+            self._put(self.find(run.schedule), now, "retry_now", why, run=run.id)
+            return self.store.run(run_id) or run
+
     def stop(
         self, word: str, now: datetime, *, why: str | None = None, grace: float | None = None
     ) -> list[Run]:

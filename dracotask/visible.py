@@ -5,10 +5,10 @@ from __future__ import annotations
 #: Turns the direction of what follows it, so that a line reads otherwise than it is.
 _BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 
-#: C0, DEL and C1 steer a terminal; the last two break a line where none is seen.
-_STEERING = (*range(0x20), *range(0x7F, 0xA0), *_BIDI, 0x2028, 0x2029)
+#: The code points that are made visible: C0, DEL and C1 steer a terminal; the last two break a line where none is seen.
+STEERING = (*range(0x20), *range(0x7F, 0xA0), *_BIDI, 0x2028, 0x2029)
 
-_LINE = {code: chr(code).encode("unicode_escape").decode("ascii") for code in _STEERING}
+_LINE = {code: chr(code).encode("unicode_escape").decode("ascii") for code in STEERING}
 _TEXT = {code: escaped for code, escaped in _LINE.items() if chr(code) not in "\n\t"}
 
 

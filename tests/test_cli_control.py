@@ -14,10 +14,10 @@ import pytest
 from helpers import a_schedule, at
 from sites import Site, until
 
-from dracotask.cli.said import at_said, until_said
 from dracotask.clock import from_text, to_text, utc_now
 from dracotask.errors import ControlError
 from dracotask.report.upcoming import upcoming
+from dracotask.said import at_said, until_said
 from dracotask.triggers import parse_trigger
 
 TASKS = """\

@@ -19,8 +19,8 @@ FLOORS = (
     "control transfer adoption housekeeping futures launchers",
     "tick",
     "run",
-    "tasks functions work stores planning retries previews arguments promises steering rules holidays",
-    "events filters model triggers",
+    "tasks functions work stores planning lateness retries previews arguments promises steering rules said holidays",
+    "events alerts filters forecast model triggers",
     "web",
     "state siteconfig keys configfile zones clock errors failpoints visible",
 )

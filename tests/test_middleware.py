@@ -200,7 +200,7 @@ def test_requests_look_ten_times_a_second_while_no_thread_beats(tmp_path, looks,
     # Given a thread that was started and never runs
     application = TaskMiddleware(site, tmp_path)
     counted: list[str] = []
-    application._ticker().look = counted.append
+    application._ticker().look = lambda origin, environ: counted.append(origin)
 
     # When a hundred requests come in a second
     for _ in range(100):
@@ -217,7 +217,7 @@ def test_no_request_looks_while_the_thread_beats(tmp_path, looks, clock, without
     # Given a thread that beats
     application = TaskMiddleware(site, tmp_path)
     counted: list[str] = []
-    application._ticker().look = counted.append
+    application._ticker().look = lambda origin, environ: counted.append(origin)
     application.beat()
 
     # When requests come within a second, none of them looks
@@ -404,6 +404,17 @@ def test_nothing_is_started_while_somebody_else_is_at_it(ticker, looks):
     assert looks.origins == []
 
 
+def test_a_tick_is_started_although_nobody_can_note_where_the_console_is(tmp_path, looks, caplog, without_threads):
+    # Given a site with a console, and a file of that name that no one can write
+    ticker = Ticker(TaskMiddleware(site, tmp_path, console="/tasks"))
+    os.symlink("console", looks.state.console_file)
+    write_next_in(-1, looks)
+
+    ticker.look("tick")
+
+    assert looks.origins == ["tick"] and caplog.records == []
+
+
 def test_a_failure_is_told_once_and_tried_again_less_and_less_often(ticker, looks, clock, caplog):
     # Given ticks that fail
     looks.writes_next, looks.code, looks.words = False, 2, "The disk is full."
@@ -487,12 +498,14 @@ application(environ, None)
 until = time.monotonic() + 20
 while application._look_at < time.monotonic() + 0.3:  # the thread's beat
     assert time.monotonic() < until
+    application(environ, None)  # it may be asked for: once a minute
     time.sleep(0.01)
 known = set(sys.modules)
 gettid = ctypes.CDLL(None).getppid  # a system call that marks begin and end
 
 def visit():
     gettid()
+    application._look_at = 0.0  # as the thread asks, once a minute, whether anybody comes
     for _ in range(200_000):
         application(environ, None)
     gettid()

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -19,7 +20,7 @@ from configparser import ConfigParser
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import pytest
 
@@ -170,6 +171,38 @@ def test_pytest_installed_beside_the_script_imports_the_package(venv, tmp_path):
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert venv.sees_the_package(re.search("SEEN (.*)", ended.stdout)[1])
+
+
+@pytest.mark.server
+def test_a_new_user_comes_to_a_runs_page_by_four_commands(venv, tmp_path):
+    # Given the commands of the README, of which the first has been given
+    readme = (CHECKOUT / "README.rst").read_text()
+    block = readme.partition("four commands")[2].partition("Behind it")[0]
+    commands = re.findall(r"^    \$ (.*)$", block, re.MULTILINE)
+    assert commands.pop(0) == "pip install dracotask" and len(commands) == 3
+    environ = {**clean_environment(), "PATH": f"{venv.bin}:{os.environ['PATH']}"}
+
+    # When the others are given, in an empty folder
+    for command in commands[:-1]:
+        ended = run(*command.split(), cwd=tmp_path, env=environ)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    server = subprocess.Popen(commands[-1].split(), cwd=tmp_path, env=environ, text=True, stdout=subprocess.PIPE)
+    try:
+        link = next(line.strip() for line in server.stdout if "sign-in?token=" in line)
+        browser = build_opener(HTTPCookieProcessor())
+        door = browser.open(link).read().decode()
+        token = re.search(r'name="token" value="([^"]+)"', door)[1]
+        home = link.partition("sign-in")[0]
+        entering = Request(f"{home}sign-in", f"token={token}".encode(), {"Sec-Fetch-Site": "same-origin"})
+        browser.open(entering)
+
+        # Then the link leads to a task that was run, and that to a run with its output
+        runs = json.load(browser.open(f"{home}runs.json?schedule=Hello"))
+        page = browser.open(f"{home}runs/{runs[0]['id']}").read().decode()
+        assert "Hello from dracotask." in page and "ok, " in page
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("spelling", ["{bin}", "{bin}/", "{bin}/../bin", "link", ".", ""])

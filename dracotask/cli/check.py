@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..keys import ALL_KEYS
-from ..report.checks import find, value_in_words, value_of
+from ..report.checks import find, value_in_words, value_shown
 from ..report.checkweb import deny_lines
 from ..report.cronline import cron_line, edit_crontab, site_owner
 from ..visible import visible_line
@@ -56,7 +56,7 @@ def _as_json(invocation: Invocation, findings: list[Finding], has_problem: bool)
     return {
         "ok": not has_problem,
         "findings": [each.as_json() for each in findings],
-        "config": {key: {"value": value_of(invocation, key), "origin": config.origin(key)} for key in ALL_KEYS},
+        "config": {key: {"value": value_shown(invocation, key), "origin": config.origin(key)} for key in ALL_KEYS},
         "cron_line": cron_line(invocation),
         "user": site_owner(invocation),
     }

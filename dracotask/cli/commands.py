@@ -11,7 +11,6 @@ import sys
 
 import click
 
-from ..model import FAILURES, SKIPPED, SUCCEEDED
 from ..visible import visible_line
 from .group import PROGRAM, Commands, print_version
 from .invocation import Invocation
@@ -22,6 +21,7 @@ from .running import (
     EXIT_STOPPED,
     EXIT_USAGE,
     caller,
+    drawing,
     exit_code,
     say_how_it_ended,
     say_that_it_waits,
@@ -31,8 +31,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from ..model import Run
 
 
 def run_command(arguments: list[str]) -> int:
@@ -152,7 +150,7 @@ def run(
 
     KEY=VALUE is handed to its run() by name.
     """
-    from .said import arguments_said
+    from ..said import arguments_said
 
     site = invocation.to_act()
     arguments = arguments_said(words) if words else None
@@ -160,25 +158,18 @@ def run(
         from .debug import debug as run_here
 
         return run_here(site, name, arguments)
-    ended = site.run(name, by=caller(), tee=None if quiet else 1, arguments=arguments, even_if_held=even_if_held)
+    ended = site.run(
+        name, by=caller(), tee=None if quiet else 1, draw=None if quiet else drawing(), arguments=arguments,
+        even_if_held=even_if_held,
+    )  # fmt: skip
     if quiet:
-        _say_if_failed(invocation, ended)
+        from .quiet import say_if_failed
+
+        say_if_failed(site, ended)
     else:
         say_how_it_ended(ended)
     site.tell_of_run(say_that_it_waits)
     return exit_code(ended)
-
-
-def _say_if_failed(invocation: Invocation, ended: Run) -> None:
-    if ended.state in FAILURES or ended.not_before:
-        from .log import Printer, print_file
-
-        printer = Printer()
-        print_file(invocation.state.output_file(ended.id), 0, printer)
-        printer.close()
-        sys.stdout.flush()
-    if ended.state not in (SUCCEEDED, SKIPPED):
-        say_how_it_ended(ended)
 
 
 @commands.command()
@@ -304,7 +295,7 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.pass_obj
 def stop(invocation: Invocation, word: str, why: str | None, grace: str | None) -> int:
     """Ask it to stop, kill it after its grace."""
-    from .said import seconds_said
+    from ..said import seconds_said
     from .stop import stop as stop_runs
 
     return stop_runs(invocation, word, why, seconds_said(grace, "--grace"))
@@ -484,8 +475,8 @@ def drain(invocation: Invocation, timeout: str | None, why: str | None) -> int:
 
     The exit code is 1 when something still is at the timeout. The hold stays.
     """
+    from ..said import seconds_said
     from .drain import drain as drain_site
-    from .said import seconds_said
 
     return drain_site(invocation, seconds_said(timeout, "--timeout"), why)
 
@@ -535,3 +526,35 @@ def serve(invocation: Invocation, host: str, port: int) -> None:
     from .serve import serve as serve_site
 
     serve_site(invocation, host, port)
+
+
+@commands.command()
+@click.option("--read", is_flag=True, help="A link to look only, and change nothing.")
+@click.option("--name", metavar="NAME", help="Whom the link is for, for the record; without it, you.")
+@click.option("--url", metavar="URL", help="Where the console is, if not at console_url of dracotask.toml.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="NUMBER", help="Serve it here, on this port.")
+@click.option("--host", metavar="ADDRESS", help="Serve it here, at this address; 0.0.0.0 is for everybody.")
+@click.option("--sign-out-everybody", "sign_out", is_flag=True, help="End all sessions, close all links; no link.")
+@click.pass_obj
+def console(invocation: Invocation, /, **said: Any) -> None:
+    """Print a sign-in link for the console.
+
+    It works once, within ten minutes. Where no application shows the console, it is served here until Ctrl-C.
+    """
+    from .console import open_console
+
+    open_console(invocation, **said)
+
+
+@commands.command()
+@click.option("-o", "--output", "path", metavar="FILE", help="Into this file, whole or not at all, for all to read.")
+@click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Added to each metric. May be repeated.")
+@click.pass_obj
+def metrics(invocation: Invocation, path: str | None, labels: tuple[str, ...]) -> None:
+    """Print the metrics for Prometheus.
+
+    They are for the textfile collector of node_exporter; without one, Prometheus reads them from the console.
+    """
+    from .metrics import print_metrics
+
+    print_metrics(invocation, path, labels)

@@ -15,10 +15,10 @@ from ..report.reading import Reading, open_to_read
 from ..report.why import obstacles
 from ..report.words import arguments_in_words, moment_in_words, schedule_in_words, soon_in_words
 from ..run.supervisor import FILES_NOTE
+from ..said import arguments_said, policy_said, rule_said, until_said
 from ..state import is_current
 from ..visible import visible_line
 from .running import caller
-from .said import arguments_said, policy_said, rule_said, until_said
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def demand(invocation: Invocation, name: str, why: str | None) -> None:
         present = "its run that is at work" if is_at_work else "the run that is queued"
         _say(f"{name} runs once more when {present} has ended.")
         return
-    waits = "; ".join(obstacles(invocation, reading, schedule, now, zone))
+    waits = "; ".join(obstacles(invocation, reading, reading.running, schedule, now, zone))
     _say(f"{name} is queued{', but ' + waits if waits else ': the next look starts it'}.")
 
 

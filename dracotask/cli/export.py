@@ -7,12 +7,12 @@ import sys
 
 from ..clock import utc_now
 from ..errors import ControlError
+from ..report.lines import counted
 from ..report.reading import open_to_read
 from ..state import write_whole
 from ..transfer import as_text, exported, imported, read_text
 from ..visible import visible_line
 from .control import controlling
-from .tables import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

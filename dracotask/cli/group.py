@@ -6,8 +6,7 @@ from difflib import get_close_matches
 
 import click
 
-from ..errors import DracotaskError, StoreMissing, TaskNotFound, suggestion
-from ..model import VERBS
+from ..errors import DracotaskError, StoreMissing, TaskNotFound
 from ..report.reading import read
 from .invocation import NAME, Invocation
 from .running import COMMANDS, among_commands
@@ -32,7 +31,7 @@ class Commands(click.Group):
         if word in self.commands:
             return super().resolve_command(ctx, args)
         # A task's name with options: those of `run`.
-        if word not in VERBS and not word.startswith("-") and word in _known_tasks(ctx.obj):
+        if not word.startswith("-") and word in _known_tasks(ctx.obj):
             return "run", self.commands["run"], args
         raise _no_such_word(word, ctx.obj)
 
@@ -45,9 +44,6 @@ def _known_tasks(invocation: Invocation) -> list[str]:
 
 
 def _no_such_word(word: str, invocation: Invocation) -> DracotaskError | click.UsageError:
-    if word in VERBS:
-        # A word kept for a command to come.
-        return click.UsageError(f"no such command: {word!r}.{suggestion(word, list(COMMANDS))}")
     tasks = _known_tasks(invocation)
     close = get_close_matches(word.lower(), [name.lower() for name in (*tasks, *COMMANDS)], n=1)
     if close or tasks:

@@ -6,14 +6,16 @@ import os
 import shutil
 import sys
 import time
+from textwrap import indent
 
 from ..clock import utc_now
 from ..errors import StoreMissing, suggestion
 from ..filters import Filter
 from ..report.banners import banners
+from ..report.lines import LESSON, counted
 from ..report.reading import Reading, read, schedule_as_json
 from .output import print_json
-from .tables import counted, task_lines, task_table, tasks_counted
+from .tables import task_lines, task_table, tasks_counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,17 +34,6 @@ REDRAW_EVERY = 1.0
 _CUT_LINES, _WRAP_LINES = "\033[?7l", "\033[?7h"
 
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\033[H", "\033[K", "\033[J"
-
-LESSON = """\
-    from dracotask import Task
-
-    class Hello(Task):
-        def __init__(self):
-            self.schedule(hour=3)
-        def run(self):
-            return "it works"
-"""
-
 
 #: What a list can be sorted by.
 SORTS = ("name", "next", "last")
@@ -144,7 +135,7 @@ def list_lines(invocation: Invocation) -> list[str]:
         return _untouched(invocation)
     now, zone, paper = utc_now(), invocation.zone(), invocation.paper
     above: list[str] = []
-    for banner in banners(invocation, reading, now, zone):
+    for banner in banners(invocation, reading, reading.schedules, now, zone):
         above += banner.lines(paper)
     if above:
         above.append("")
@@ -181,7 +172,8 @@ def _untouched(invocation: Invocation) -> list[str]:
 
 
 def _teach(invocation: Invocation) -> list[str]:
-    lines = [f"No tasks yet. Put a Task subclass in {invocation.state.task_file}:", "", *LESSON.splitlines(), ""]
+    lesson = indent(LESSON, "    ").splitlines()
+    lines = [f"No tasks yet. Put a Task subclass in {invocation.state.task_file}:", "", *lesson, ""]
     if os.path.exists(invocation.state.task_file):
         return lines
     return [*lines, f"or have one written: {invocation.command('init')}"]

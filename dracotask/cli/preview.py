@@ -13,11 +13,11 @@ from ..previews import is_cron_line, trigger_said
 from ..report.reading import open_to_read
 from ..report.upcoming import Upcoming, upcoming
 from ..report.words import on_clock, rule_in_short, schedule_in_words
+from ..said import at_said
 from ..triggers import parse_trigger
 from ..visible import visible_line
 from ..zones import is_zone
 from .output import print_json
-from .said import at_said
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ With a ``wsgi.py`` in the docroot that is its ``application``; without one, the 
 from __future__ import annotations
 
 import os
-import socket
 import sys
 
-from ..errors import DracotaskError, LoadError
+from ..errors import LoadError
+from ..report.lines import counted
 from ..run.loader import enter
 from ..web.middleware import TaskMiddleware
-from .tables import counted
+from .ports import listen, shown_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ _INNER = ("wsgi_app", "app", "application", "wrapped", "wsgi_application")
 
 _MODULE = "wsgi"
 
+#: Where the console is while the docroot's own files are served.
+CONSOLE = "/tasks"
+
 
 def serve(invocation: Invocation, host: str, port: int) -> None:
     """Serve until Ctrl-C.
@@ -35,50 +38,28 @@ def serve(invocation: Invocation, host: str, port: int) -> None:
     """
     from werkzeug.serving import make_server
 
+    from .requestlog import RequestLog
+
     site = invocation.to_act()
     listening = listen(host, port)
     told = _tasks_in_words(site)
     middleware = application_of(site)
-    server = make_server(host, listening.getsockname()[1], middleware.outermost, threaded=True, fd=listening.fileno())
+    server = make_server(
+        host, listening.getsockname()[1], middleware.outermost, threaded=True, fd=listening.fileno(),
+        request_handler=RequestLog,
+    )  # fmt: skip
     listening.close()
     middleware.tasks.start()
-    shown = f"[{host}]" if ":" in host else host
-    print(f"Serving {site.docroot} on http://{shown}:{server.port}/ with {told}. Ctrl-C ends it.", flush=True)
+    place = f"http://{shown_host(host)}:{server.port}/"
+    print(f"Serving {site.docroot} on {place} with {told}. Ctrl-C ends it.", flush=True)
+    if middleware.tasks.console:
+        from .console import console_link
+
+        print(f"Its console: {console_link(invocation, place.rstrip('/') + middleware.tasks.console)}", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
         print()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 is any that is free.
-
-    :raises DracotaskError: it is not to be had, and why.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind)
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise DracotaskError(f"{host} port {port} is no address to serve on: {error}.") from None
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
-    except (OSError, OverflowError) as error:
-        listening.close()
-        raise DracotaskError(_why_not(error, host, port)) from None
-    return listening
-
-
-def _why_not(error: OSError | OverflowError, host: str, port: int) -> str:
-    import errno
-
-    number = getattr(error, "errno", None)
-    if number == errno.EADDRINUSE:
-        return f"Port {port} of {host} is in use by another program. Take another: serve --port {port + 1}"
-    if number == errno.EACCES:
-        return f"Port {port} is for root. Take one from 1024 on: serve --port 8000"
-    return f"Port {port} of {host} cannot be had: {getattr(error, 'strerror', None) or error}."
 
 
 def _tasks_in_words(site: Site) -> str:
@@ -104,7 +85,7 @@ def application_of(site: Site) -> Served:
     if not os.path.exists(path):
         from .staticfiles import static_application
 
-        wrapped = TaskMiddleware(static_application(site), site.docroot)
+        wrapped = TaskMiddleware(static_application(site), site.docroot, console=CONSOLE)
         return Served(wrapped, wrapped)
     application = load_application(path)
     found = wrapped_in(application)

@@ -2,131 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from itertools import islice
-
-from ..clock import rfc3339, utc_now
-from ..model import RUNNING, Policy
-from ..report.reading import (
-    Reading,
-    action_as_json,
-    find_schedule,
-    moments_as_json,
-    open_to_read,
-    really,
-    run_as_json,
-    runs_of,
-    schedule_as_json,
-    values_as_json,
-)
-from ..report.upcoming import upcoming
-from ..report.why import at_work, obstacles, queue_in_words, what_comes
-from ..report.words import (
-    about,
-    action_in_words,
-    arguments_in_words,
-    failing_in_words,
-    keeping_in_words,
-    lateness_in_words,
-    limits_in_words,
-    moment_in_words,
-    on_clock,
-    parameters_in_words,
-    policy_in_words,
-    rule_in_short,
-    schedule_in_words,
-)
-from ..stores.holds import SiteHold
+from ..clock import rfc3339
+from ..report.reading import open_to_read
+from ..report.shown import Shown
+from ..report.words import about, action_in_words, moment_in_words, on_clock
 from ..visible import visible_line
 from .output import print_json
 from .tables import run_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import tzinfo
-    from typing import Any
 
     from .invocation import Invocation
 
-#: So many of the next fire times, of the last Runs and of what was done last.
-FEW = 5
-
-#: The keys of the JSON that are the Schedule's own, beyond those of the list.
-OWN_KEYS = (
-    "description", "source", "override", "held_at", "held_by", "held_why", "held_until", "skip_until", "skip_why",
-    "vanished_at", "failures",
-)  # fmt: skip
-
-
-class Shown:
-    """One Schedule with its last Runs, and the site's notes, as read at one moment."""
-
-    def __init__(self, invocation: Invocation, name: str) -> None:
-        state = invocation.state
-        with open_to_read(invocation) as store:
-            self.schedule = find_schedule(invocation, store, name)
-            self.reading = Reading(store, state)
-            self.runs = [really(store, state, run) for run in runs_of(store, self.schedule, limit=FEW)]
-            active = (really(store, state, run) for run in store.active(name))
-            self.running = [run for run in active if run.state == RUNNING]
-            self.actions = store.actions(schedule=name, limit=FEW)
-        self.now = utc_now()
-        self.upcoming = list(islice(upcoming(self.schedule, self.now, self.reading.site_hold is not None), FEW))
-
 
 def print_task(invocation: Invocation, name: str) -> None:
-    shown, paper = Shown(invocation, name), invocation.paper
-    schedule = shown.schedule
+    with open_to_read(invocation) as store:
+        shown = Shown(invocation, store, name)
+    schedule, paper = shown.schedule, invocation.paper
     print(paper.paint(visible_line(schedule.name), "bold"))
     if schedule.description:
         print(f"  {visible_line(schedule.description)}")
     print()
-    for label, words in _facts(invocation, shown):
+    for label, words in shown.facts():
         if words:
             line = visible_line(words)
             print(f"  {label:<10}{line if label else paper.paint(line, 'dim')}")
     _print_upcoming(invocation, shown)
     _print_actions(shown, invocation.zone())
     _print_runs(invocation, shown)
-
-
-def _facts(invocation: Invocation, shown: Shown) -> Iterator[tuple[str, str]]:
-    """Yield a label and words for each fact; without a label the line belongs to the one above."""
-    schedule, policy = shown.schedule, Policy.from_text(shown.schedule.policy)
-    yield "Schedule", schedule_in_words(schedule.in_force)
-    yield "", rule_in_short(schedule.in_force)
-    if schedule.override:
-        yield "", f"until the file says otherwise; there it is {schedule_in_words(schedule.trigger)}"
-        yield "", rule_in_short(schedule.trigger)
-    yield "Now", "; ".join(_now(invocation, shown))
-    if not schedule.declared:
-        yield "Task", f"{schedule.task}, added at run time"
-    yield "Handed", arguments_in_words(json.loads(schedule.arguments))
-    yield "Takes", parameters_in_words(schedule.parameters)
-    yield "Defined", f"{invocation.site.docroot}/{schedule.source}"
-    yield "Limits", limits_in_words(policy)
-    yield "Late", lateness_in_words(policy)
-    yield "Failing", failing_in_words(policy)
-    yield "Its own", policy_in_words(schedule.own_policy)
-    yield "Keeps", keeping_in_words(policy)
-
-
-def _now(invocation: Invocation, shown: Shown) -> Iterator[str]:
-    """Yield what the task does now, all that keeps it from running, and when it is due."""
-    schedule, reading, now, zone = shown.schedule, shown.reading, shown.now, invocation.zone()
-    for run in shown.running:
-        yield at_work(run, now, zone)
-    if schedule.name in reading.queued:
-        yield queue_in_words(invocation, reading.queued[schedule.name], now, zone)
-    if schedule.failures and schedule.failures > 1 and not schedule.held_at:
-        yield f"has failed {schedule.failures} times in a row"
-    if schedule.demand:
-        yield f"once more after that, as {schedule.demand} demanded"
-    yield from obstacles(invocation, reading, schedule, now, zone)
-    if not (schedule.held_at or schedule.vanished_at or reading.site_hold):
-        by_hand = f": {invocation.command(schedule.name)}" if schedule.in_force is None and not shown.running else ""
-        yield what_comes(schedule, now, zone, invocation.config.late_after) + by_hand
 
 
 def _print_upcoming(invocation: Invocation, shown: Shown) -> None:
@@ -160,36 +65,6 @@ def _print_runs(invocation: Invocation, shown: Shown) -> None:
 
 
 def print_task_as_json(invocation: Invocation, name: str) -> None:
-    shown = Shown(invocation, name)
-    schedule = shown.schedule
-    policy = Policy.from_text(schedule.policy)
-    hold = shown.reading.site_hold
-    print_json(
-        {
-            **schedule_as_json(
-                schedule, shown.reading.last_runs.get(schedule.name), shown.reading.queued.get(schedule.name)
-            ),
-            "schedule": schedule_in_words(schedule.in_force),
-            **values_as_json(schedule, OWN_KEYS),
-            "site_held": values_as_json(hold, SiteHold.__slots__) if hold else None,
-            "arguments": json.loads(schedule.arguments),
-            "parameters": _parameters_as_json(schedule.parameters),
-            "problem": shown.reading.problem,
-            "now": "; ".join(_now(invocation, shown)),
-            "progress": [_progress_as_json(run) for run in shown.running],
-            "policy": {key: getattr(policy, key) for key in policy.__slots__},
-            "own_policy": json.loads(schedule.own_policy or "{}"),
-            "next_fire_times": moments_as_json([each.fire_time for each in shown.upcoming]),
-            "notes": {rfc3339(each.fire_time): each.notes for each in shown.upcoming if each.notes},
-            "actions": [action_as_json(action) for action in shown.actions],
-            "runs": [run_as_json(run) for run in shown.runs],
-        }
-    )
-
-
-def _parameters_as_json(parameters: str | None) -> list[dict[str, Any]]:
-    return [{"name": name, "kind": kind, "needed": needed} for name, kind, needed in json.loads(parameters or "[]")]
-
-
-def _progress_as_json(run: Any) -> dict[str, Any]:
-    return {"run": run.id, "done": run.progress_done, "total": run.progress_total, "note": run.progress_note}
+    with open_to_read(invocation) as store:
+        shown = Shown(invocation, store, name)
+    print_json(shown.as_json())

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 from ..clock import in_words, parse_duration, rfc3339, utc_now
 from ..errors import ControlError, StoreMissing
 from ..report.reading import open_to_read, run_as_json
+from ..said import at_said
 from ..testing import Simulation, simulate
 from ..visible import visible_line
 from .output import print_json
-from .said import at_said
 from .tables import render
 
 TYPE_CHECKING = False

@@ -36,11 +36,12 @@ class SiteHome(Home):
 
     :param docroot: the folder with ``__tasks__.py``.
     :param by: who uses the verbs, in words.
+    :param patience: seconds that a verb waits for a store that is locked; None for as long as stores do.
     :raises DocrootNotFound: it is not a folder.
     """
 
-    def __init__(self, docroot: str | os.PathLike[str], by: str) -> None:
-        self.docroot, self.by = Site(os.fspath(docroot)).docroot, by
+    def __init__(self, docroot: str | os.PathLike[str], by: str, *, patience: float | None = None) -> None:
+        self.docroot, self.by, self.patience = Site(os.fspath(docroot)).docroot, by, patience
 
     def now(self) -> datetime:
         return utc_now()
@@ -72,10 +73,10 @@ class SiteHome(Home):
         """
         site.state.check_user()
         try:
-            return site.open_store(create=False)
+            return site.open_store(create=False, patience=self.patience)
         except StoreMissing:
             _load(site)
-            return site.open_store(create=False)
+            return site.open_store(create=False, patience=self.patience)
 
     def prepare(self, task: Any, name: str | None) -> Enrolled:
         word = task.__name__ if isinstance(task, type) else task

@@ -6,18 +6,21 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from ..visible import visible_line
+from .cronline import cron_line, edit_crontab, site_owner
 from .words import since_in_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
     from ..cli.output import Paper
+    from ..model import Schedule
     from ..state import State
     from ..stores.holds import SiteHold
+    from ..stores.reading import Glance
     from .desk import Desk
-    from .reading import Reading
+    from .reading import Notes
 
 #: A tick is due once a minute at least. When none came for so long, none comes.
 NOBODY_AFTER = timedelta(minutes=2)
@@ -26,14 +29,15 @@ NOBODY_AFTER = timedelta(minutes=2)
 class Banner:
     """One thing that is wrong.
 
+    :param kind: ``broken config held off nobody missing changed warning readonly``, for those who add to the words.
     :param remedy: what to do about it, in lines.
     :ivar colour: "red" where tasks do not run as they should, "yellow" where they might not.
     """
 
-    __slots__ = ("colour", "fact", "remedy")
+    __slots__ = ("colour", "fact", "kind", "remedy")
 
-    def __init__(self, colour: str, fact: str, *remedy: str) -> None:
-        self.colour, self.fact, self.remedy = colour, fact, remedy
+    def __init__(self, colour: str, kind: str, fact: str, *remedy: str) -> None:
+        self.colour, self.kind, self.fact, self.remedy = colour, kind, fact, remedy
 
     def lines(self, paper: Paper) -> list[str]:
         mark = paper.paint({"red": "x", "yellow": "!"}[self.colour], self.colour)
@@ -42,31 +46,50 @@ class Banner:
         return [f"{mark} {paper.paint(visible_line(self.fact), 'bold')}", *(f"  {line}" for line in self.remedy)]
 
 
-def banners(desk: Desk, reading: Reading, now: datetime, zone: tzinfo) -> Iterator[Banner]:
-    """Yield what is wrong with a site, the most serious first."""
-    config, state = desk.config, desk.state
-    if reading.problem:
-        fact = f"{state.task_file} is broken: {reading.problem}"
-        mend = "Mend it, then:" if reading.is_current else "It has changed since; see whether it is mended:"
-        remedy = f"Its last good version stays in force. {mend} {desk.command('load')}"
-        yield Banner("red", fact, remedy)
+def banners(
+    desk: Desk, notes: Notes, schedules: Iterable[Schedule | Glance], now: datetime, zone: tzinfo
+) -> Iterator[Banner]:
+    """Yield what is wrong with a site, the most serious first.
+
+    :param schedules: all there are.
+    """
+    config, state, schedules = desk.config, desk.state, list(schedules)
+    yield from unwritable(desk)
+    if notes.problem:
+        fact = f"{state.task_file} is broken: {notes.problem}"
+        mend = "Mend it, then:" if notes.is_current else "It has changed since; see whether it is mended:"
+        stays = "Its last good version stays in force." if schedules else "No version of it is in force yet."
+        remedy = f"{stays} {mend} {desk.command('load')}"
+        yield Banner("red", "broken", fact, remedy)
     if config.problem:
-        yield Banner("red", config.problem, "The last good configuration stays in force until that is mended.")
-    if reading.site_hold:
-        fact = f"{site_held_in_words(reading.site_hold, now, zone)}."
-        yield Banner("yellow", fact, f"Nothing begins until it is resumed: {desk.command('resume', '--all')}")
+        remedy = "The last good configuration stays in force until that is mended."
+        yield Banner("red", "config", config.problem, remedy)
+    if notes.site_hold:
+        fact = f"{site_held_in_words(notes.site_hold, now, zone)}."
+        remedy = f"Nothing begins until it is resumed: {desk.command('resume', '--all')}"
+        yield Banner("yellow", "held", fact, remedy)
     if not config.enabled:
         where = config.origin("enabled")
-        yield Banner("yellow", "Tasks are switched off on this site.", f"enabled = false stands in {where}.")
-    elif any(schedule.in_force and not schedule.vanished_at for schedule in reading.schedules):
+        yield Banner("yellow", "off", "Tasks are switched off on this site.", f"enabled = false stands in {where}.")
+    elif any(schedule.in_force and not schedule.vanished_at for schedule in schedules):
         yield from _nobody_looks(desk, now, zone)
     if not os.path.exists(state.task_file):
-        yield Banner("yellow", f"{state.task_file} does not exist.", f"Have one written: {desk.command('init')}")
-    elif reading.was_loaded and not reading.is_current and not reading.problem:
+        fact = f"{state.task_file} does not exist."
+        yield Banner("yellow", "missing", fact, f"Have one written: {desk.command('init')}")
+    elif notes.was_loaded and not notes.is_current and not notes.problem:
         remedy = f"The next look takes it over; at once: {desk.command('load')}"
-        yield Banner("yellow", f"{state.task_file} or a file that it imports has changed since it was loaded.", remedy)
-    if reading.warning:
-        yield Banner("yellow", *_sentence_and_remedy(reading.warning))
+        fact = f"{state.task_file} or a file that it imports has changed since it was loaded."
+        yield Banner("yellow", "changed", fact, remedy)
+    if notes.warning:
+        yield Banner("yellow", "warning", *_sentence_and_remedy(notes.warning))
+
+
+def unwritable(desk: Desk) -> Iterator[Banner]:
+    """Yield the banner of a site whose state cannot be written: mostly, its store cannot be read either then."""
+    path = desk.state.path
+    if not os.access(path, os.W_OK):
+        remedy = f"No task runs, and nothing is recorded, until {site_owner(desk)} may write there again."
+        yield Banner("red", "readonly", f"The state folder {path} cannot be written.", remedy)
 
 
 def site_held_in_words(hold: SiteHold, now: datetime, zone: tzinfo) -> str:
@@ -77,14 +100,12 @@ def site_held_in_words(hold: SiteHold, now: datetime, zone: tzinfo) -> str:
 
 def _nobody_looks(desk: Desk, now: datetime, zone: tzinfo) -> Iterator[Banner]:
     """Yield the banner of a site whose tasks wait for a visitor."""
-    from .cronline import cron_line, edit_crontab, site_owner
-
     if not nobody_looks(desk.state, now):
         return
     moment = next_look(desk.state)
     since = f"since {since_in_words(moment, now, zone)}" if moment else "yet"
     remedy = f"Serve a request, or add this line for cron ({edit_crontab(site_owner(desk))}):"
-    yield Banner("yellow", f"Nobody has looked {since}: no task runs by itself.", remedy, cron_line(desk))
+    yield Banner("yellow", "nobody", f"Nobody has looked {since}: no task runs by itself.", remedy, cron_line(desk))
 
 
 def nobody_looks(state: State, now: datetime) -> bool:

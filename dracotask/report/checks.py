@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import os
 
+from ..alerts import in_plain, orders_of
 from ..clock import in_words, utc_now
 from ..errors import ConfigError, DracotaskError, WrongUser
-from ..keys import ALL_KEYS, seconds, seconds_or_none, size, size_or_none
+from ..keys import (
+    ALERT_KEYS,
+    ALERT_KEYS_OF_ONE,
+    ALL_KEYS,
+    redacted,
+    seconds,
+    seconds_or_none,
+    shown,
+    size,
+    size_or_none,
+    token,
+    wait,
+)
 from ..run.outcome import in_bytes
 from ..web.spawn import entry_point, interpreter
 from ..zones import is_zone, site_zone
@@ -42,8 +55,14 @@ def find(desk: Desk, url: str | None = None, *, may_load: bool = True) -> Iterat
     yield from check_files(desk)
     yield from _check_python(desk)
     yield from _check_zone(desk)
+    yield from _check_alerts(desk)
+    yield from _check_metrics(desk)
     if url:
         yield from check_web(desk, url)
+
+
+#: The commands that were found to start dracotask: a console need not try them at each look.
+_sound: set[tuple[str, ...]] = set()
 
 
 # -- One thing each ----------------------------------------------------------------------------
@@ -102,9 +121,11 @@ def _check_python(desk: Desk) -> Iterator[Finding]:
 
     docroot = desk.site.docroot
     python = interpreter(docroot)
+    command = (*entry_point(docroot), "--version")
     try:
-        command = [*entry_point(docroot), "--version"]
-        subprocess.run(command, check=True, capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
+        if command not in _sound:
+            subprocess.run(command, check=True, capture_output=True, timeout=30, stdin=subprocess.DEVNULL)
+            _sound.add(command)
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or str(error).encode()
         told = reason.decode("utf-8", "replace").strip().rpartition("\n")[2]
@@ -151,9 +172,40 @@ def _zone_origin(name: str) -> str:
         return "/etc/localtime"
 
 
+def _check_alerts(desk: Desk) -> Iterator[Finding]:
+    """Yield who is told of runs, for all tasks and for one, and what is not to be had in the environment."""
+    told = []
+    environment = {**os.environ, **desk.config.environment()}
+    for task, key, said in orders_of(desk.config):
+        told.append(f"{task}: {key} {redacted(said)}" if task else f"{key} {redacted(said)}")
+        try:
+            in_plain(said, environment, (ALERT_KEYS_OF_ONE if task else ALERT_KEYS)[key][0])
+        except ValueError as error:
+            what = f"{key} of {task}" if task else key
+            yield warning("alerts", f"{what}: {error}", "Servers and cron need it too: a table [env] gives it to both.")
+    if told:
+        yield ok("alerts", ", ".join(told))
+
+
+def _check_metrics(desk: Desk) -> Iterator[Finding]:
+    """Yield whether the machine that has the ``metrics_token`` is let in, where there is one."""
+    from importlib.util import find_spec
+
+    said = value_of(desk, "metrics_token")
+    if said is None:
+        return
+    if find_spec("prometheus_client") is None:
+        yield warning("metrics", "they need prometheus_client, which is missing", "pip install dracotask[metrics]")
+    try:
+        in_plain(said, {**os.environ, **desk.config.environment()}, token)
+        yield ok("metrics", "told to whoever sends the metrics_token")
+    except ValueError as error:
+        yield warning("metrics", f"metrics_token: {error}", "The web server needs it; here it may be missing.")
+
+
 def _check_looks(desk: Desk) -> Iterator[Finding]:
     now, moment = utc_now(), next_look(desk.state)
-    remedy = "Serve a request through TaskMiddleware, or add the cron line below."
+    remedy = "Serve a request through TaskMiddleware, or add the line for cron."
     if moment is None:
         yield warning("looks", "no server and no cron has looked for what is due yet", remedy)
     elif now - moment > NOBODY_AFTER:
@@ -183,9 +235,14 @@ def value_of(desk: Desk, key: str) -> Any:
         return None
 
 
+def value_shown(desk: Desk, key: str) -> Any:
+    """Return the same as anybody may see it."""
+    return shown(key, value_of(desk, key))
+
+
 def value_in_words(desk: Desk, key: str) -> str:
     """Return the value of a key as people read it, and what stands for one that is not set."""
-    value, site = value_of(desk, key), desk.site
+    value, site = value_shown(desk, key), desk.site
     if value is None:
         if key == "python":
             return interpreter(site.docroot)
@@ -194,7 +251,7 @@ def value_in_words(desk: Desk, key: str) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     read, _ = ALL_KEYS[key]
-    if read in (seconds, seconds_or_none):
+    if read in (seconds, seconds_or_none, wait):
         return in_words(value)
     if read in (size, size_or_none):
         return in_bytes(value)

@@ -11,6 +11,7 @@ from ..errors import RunNotFound, StoreMissing, TaskNotFound
 from ..model import LOST, QUEUED, RUNNING, STARTED, Run, Schedule
 from ..run.supervisor import FILES_NOTE, PROBLEM_NOTE
 from ..state import is_current, is_locked
+from ..stores.base import CODE_NOTE
 from ..stores.holds import SiteHold
 
 TYPE_CHECKING = False
@@ -30,34 +31,47 @@ RUN_KEYS = (
     "attempt", "host", "pid", "exit_code", "summary", "error",
     "fire_from", "fire_count", "cpu_seconds", "peak_memory", "output_bytes", "requested_by",
     "arguments", "progress_done", "progress_total", "progress_note", "stop_by", "stop_why", "priority", "not_before",
+    "late_cause", "code", "python",
 )  # fmt: skip
 
 
-class Reading:
-    """The Schedules with the Runs that matter, and the site's notes.
+class Notes:
+    """What a store says of the whole site.
 
-    :ivar queued: by Schedule, the Run that waits to be started.
-    :ivar running: those whose body is at work.
     :ivar site_hold: the hold of the whole site, or None.
     :ivar problem: why the task file as it is now is not in force, or None.
+    :ivar warning: what the site owner should know, or None.
+    :ivar code: which code is in force, as a Run's receipt has it, or None.
     :ivar was_loaded: somebody has looked at the task file before.
     :ivar is_current: the files in force still look as they did when they were loaded.
     """
 
+    def __init__(self, store: Store) -> None:
+        self.site_hold = SiteHold.of(store)
+        self.problem = store.note(PROBLEM_NOTE)
+        self.warning = store.note(WARNING_NOTE)
+        self.code = store.note(CODE_NOTE)
+        files = store.note(FILES_NOTE)
+        self.was_loaded = files is not None
+        self.is_current = files is not None and is_current(files)
+
+
+class Reading(Notes):
+    """The same, with all Schedules and the Runs that matter.
+
+    :ivar queued: by Schedule, the Run that waits to be started.
+    :ivar running: those whose body is at work.
+    """
+
     def __init__(self, store: Store, state: State) -> None:
         # Without a transaction, which would keep the writers waiting for whoever only looks.
+        super().__init__(store)
         self.schedules = store.schedules()
         self.last_runs = {name: really(store, state, run) for name, run in store.last_runs().items()}
         queued = store.runs(states=(QUEUED,), limit=None)
         # (One that could begin now tells more than one that waits for its retry.)
         self.queued = {run.schedule: run for run in sorted(queued, key=lambda run: run.not_before is None)}
         self.running = [run for run in store.running() if really(store, state, run).state == RUNNING]
-        self.site_hold = SiteHold.of(store)
-        self.problem = store.note(PROBLEM_NOTE)
-        self.warning = store.note(WARNING_NOTE)
-        files = store.note(FILES_NOTE)
-        self.was_loaded = files is not None
-        self.is_current = files is not None and is_current(files)
 
 
 def really(store: Store, state: State, run: Run) -> Run:

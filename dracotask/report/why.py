@@ -9,29 +9,32 @@ from .words import moment_in_words, next_in_words, progress_in_words, rule_in_wo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime, tzinfo
 
     from .desk import Desk
-    from .reading import Reading
+    from .reading import Notes
 
 
 def obstacles(
-    desk: Desk, reading: Reading, schedule: Schedule, now: datetime, zone: tzinfo
+    desk: Desk, notes: Notes, running: Iterable[Run], schedule: Schedule, now: datetime, zone: tzinfo
 ) -> Iterator[str]:
-    """Yield all that keeps a Run of a Schedule from beginning, but for the Runs of its own."""
-    if reading.problem:
-        yield f"waits for the task file to be mended ({reading.problem})"
+    """Yield all that keeps a Run of a Schedule from beginning, but for the Runs of its own.
+
+    :param running: the Runs at work, of all Schedules.
+    """
+    if notes.problem:
+        yield f"waits for the task file to be mended ({notes.problem})"
     if not desk.config.enabled:
         yield f"switched off with the whole site (enabled = false in {desk.config.origin('enabled')})"
     if schedule.vanished_at:
         yield f"gone from the file since {since_in_words(schedule.vanished_at, now, zone)}"
     if schedule.held_at:
         yield held_in_words(schedule, now, zone)
-    if reading.site_hold:
-        words = site_held_in_words(reading.site_hold, now, zone)
+    if notes.site_hold:
+        words = site_held_in_words(notes.site_hold, now, zone)
         yield words[0].lower() + words[1:]
-    rival = _rival(reading, schedule)
+    rival = _rival(running, schedule)
     if rival:
         yield f"waits for {rival.schedule}, {at_work(rival, now, zone)} (exclusive: {rival.exclusive})"
     if desk.config.enabled and nobody_looks(desk.state, now):
@@ -84,10 +87,10 @@ def what_comes(schedule: Schedule, now: datetime, zone: tzinfo, late_after: floa
     return words if words.startswith(("late", "due", "skips")) else f"next {words}"
 
 
-def _rival(reading: Reading, schedule: Schedule) -> Run | None:
+def _rival(running: Iterable[Run], schedule: Schedule) -> Run | None:
     """Return the Run of another Schedule beside which none of this one may be at work, or None."""
     exclusive = Policy.from_text(schedule.policy).exclusive
-    others = (run for run in reading.running if run.exclusive == exclusive and run.schedule != schedule.name)
+    others = (run for run in running if run.exclusive == exclusive and run.schedule != schedule.name)
     return next(others, None) if exclusive else None
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 from ..clock import from_text, in_words
 from ..errors import BadTrigger
+from ..lateness import lateness
 from ..model import (
+    ENDED,
     FAILED,
+    LATE,
     LOST,
     MISSED,
     QUEUED,
@@ -22,12 +26,14 @@ from ..model import (
     Run,
     Schedule,
 )
-from ..run.outcome import WISH, in_bytes
+from ..run.outcome import WISH, in_bytes, killed_by, over_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from .lines import Listed
 
 #: States as people read them.
 STATES = {
@@ -59,6 +65,7 @@ DEEDS = {
     "remove": "removed it",
     "demand": "demanded a run",
     "run_now": "ran it",
+    "retry_now": "had a run tried again at once",
     "stop": "asked a run to stop",
 }
 
@@ -110,6 +117,7 @@ def since_in_words(moment: datetime, now: datetime, zone: tzinfo) -> str:
     return f"{moment_in_words(moment.replace(microsecond=0), now, zone)}, {ago} ago"
 
 
+@lru_cache(1024)
 def schedule_in_words(trigger: str | None) -> str:
     """Return when a task is due, in words; a text that this version cannot read stands for itself."""
     if trigger is None:
@@ -140,7 +148,7 @@ def title(name: str, task: str) -> str:
     return name if name == task else f"{name} ({task})"
 
 
-def is_late(schedule: Schedule, now: datetime, late_after: float) -> bool:
+def is_late(schedule: Listed, now: datetime, late_after: float) -> bool:
     """Tell whether a fire time has gone by for so long that something must be wrong."""
     if schedule.held_at or schedule.vanished_at or schedule.next_fire_time is None:
         return False
@@ -207,7 +215,7 @@ def result_in_words(run: Run | None) -> str:
     head = f"{word}, {in_words(took)}" if took is not None else word
     if run.state == RUNNING and (progress := progress_in_words(run)):
         return f"{head}, {progress}"
-    told = _what_it_told(run)
+    told = what_it_told(run)
     return f"{head}: {told}" if told else head
 
 
@@ -229,7 +237,48 @@ def duration(run: Run) -> float | None:
     return max((run.finished_at - run.started_at).total_seconds(), 0.0)
 
 
-def _what_it_told(run: Run) -> str:
+def late_in_words(run: Run) -> str:
+    """Return how late a Run began and why: "4m 12s: no request came"; "" for one that was in time, or never began."""
+    late = lateness(run)
+    if late is None or late.total_seconds() <= LATE:
+        return ""
+    words = in_words(late.total_seconds())
+    return f"{words}: {run.late_cause}" if run.late_cause else words
+
+
+def exit_in_words(run: Run) -> str:
+    """Return how the process of a Run ended: "exit code 1", "killed by SIGKILL (out of memory?)"; "" while it has not.
+
+    With whose doing that was, where it was not its own: a limit, or somebody who wanted it stopped.
+    """
+    if run.state not in ENDED:
+        return ""
+    if run.state == LOST:
+        return "its supervisor died before it could tell"
+    code = run.exit_code
+    manner = "" if code is None else f"exit code {code}" if code >= 0 else killed_by(-code)
+    why = {TIMED_OUT: over_limit(Policy.from_text(run.policy).time_limit), STOPPED: "stopped"}.get(run.state, "")
+    if (run.error or "").startswith("over its memory limit"):
+        why = run.error or ""
+    # (Who was killed for a reason that is known did not run out of memory.)
+    return ", ".join(filter(None, (why, manner.partition(" (")[0] if why else manner)))
+
+
+def resources_in_words(run: Run) -> str:
+    """Return what a Run took: "CPU 31s, 84 MiB peak"; "" where nobody counted."""
+    cpu = "" if run.cpu_seconds is None else f"CPU {in_words(run.cpu_seconds)}"
+    memory = f"{in_bytes(run.peak_memory)} peak" if run.peak_memory else ""
+    return ", ".join(filter(None, (cpu, memory)))
+
+
+def code_in_words(code: str | None) -> str:
+    """Return which code it is, as a Run's receipt or the note has it: "3f2a9c81b0de, commit 9fceb02d0ae5"."""
+    digest, _, commit = (code or "").partition(" ")
+    return f"{digest}, commit {commit}" if commit else digest
+
+
+def what_it_told(run: Run) -> str:
+    """Return what a Run has to say of its end: its summary, what went wrong, or why it never started."""
     told = (run.summary if run.state in (SUCCEEDED, SKIPPED, MISSED) else run.error) or ""
     if run.state == STOPPED:
         told = told.removeprefix("stopped ")  # said once is enough
@@ -332,10 +381,14 @@ def parameters_in_words(parameters: str | None) -> str:
         if name == "**":
             words.append("anything else")
             continue
-        facts = [KINDS.get(kind.rstrip("?"), ""), "" if needed else "if wanted"]
-        said = ", ".join(fact for fact in facts if fact)
+        said = parameter_in_words(kind, needed)
         words.append(f"{name} ({said})" if said else name)
     return ", ".join(words)
+
+
+def parameter_in_words(kind: str, needed: bool) -> str:
+    """Return what ``run()`` takes under one name: "a whole number, if wanted"; "" for anything that it needs."""
+    return ", ".join(filter(None, (KINDS.get(kind.rstrip("?")), "" if needed else "if wanted")))
 
 
 def action_in_words(action: Action, now: datetime, zone: tzinfo) -> str:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from time import monotonic
+from time import monotonic, time
 
 from ..errors import DocrootNotFound
+from .mounted import Mounted
 from .ticker import BEAT, BEAT_PATIENCE, Ticker, have_threads, logger
+from .traffic import is_visit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from ..scheduler import Scheduler
+    from .mounted import Authorize
 
-_NOT_FOUND = b"404 Not Found\n"
+#: The answer to whoever asks for what is private.
+NOT_FOUND = b"404 Not Found\n"
 
 
 class TaskMiddleware:
@@ -33,24 +37,43 @@ class TaskMiddleware:
 
     :param app: the site.
     :param docroot: the folder with ``__tasks__.py``.
+    :param console: where the console is to be found, ``"/tasks"``; None for nowhere.
+    :param authorize: asked, with the request's environ, who may see the console: returns None for nobody, ``"read"``,
+        ``"write"``, or one of these with a name, ``("write", "anna")``. None for those with a sign-in link
+        (``dracotask.py DOCROOT console``).
     :param idle_tick: whether tasks are started between two requests too. False is Draco's strict way:
         only a request starts something.
     :raises DocrootNotFound: ``docroot`` is not a folder.
+    :raises ValueError: ``console`` is no path; TypeError: there is ``authorize``, and no console.
     """
 
-    def __init__(self, app: WSGIApplication, docroot: str | os.PathLike[str], *, idle_tick: bool = True) -> None:
-        self.app = app
+    def __init__(
+        self,
+        app: WSGIApplication,
+        docroot: str | os.PathLike[str],
+        *,
+        console: str | None = None,
+        authorize: Authorize | None = None,
+        idle_tick: bool = True,
+    ) -> None:
         self.docroot = os.path.abspath(docroot)
         if not os.path.isdir(self.docroot):
             raise DocrootNotFound(
                 f"TaskMiddleware: the docroot {self.docroot!r} is not a folder."
                 " Beside the program it would be os.path.dirname(os.path.abspath(__file__))."
             )
+        if authorize is not None and console is None:
+            raise TypeError("TaskMiddleware: authorize= is for the console, and there is none: console='/tasks'.")
+        self.app = app if console is None else Mounted(app, self.docroot, console, authorize)
+        self.console = console
         self.idle_tick = idle_tick
         # By pid: what was made before a fork is of no use after it, and no hook of a fork can be relied on
         # (uWSGI calls none).
         self._tickers: dict[int, Ticker] = {}
         self._look_at = 0.0
+        self._trusted_until = 0.0
+        #: When the last request came that a beat has asked for; None while it is not there, and when that is put down.
+        self.came_at: float | None = None
         self._schedulers: list[Scheduler] = []
         self._begun_in = self._local_begun_in = 0
 
@@ -89,21 +112,38 @@ class TaskMiddleware:
         # Of two threads that come here at once, one's is kept and the other's never holds a schedule.
         return self._schedulers[0]
 
-    def beat(self) -> None:
-        """Tell the requests of this process that somebody else is looking; the ticker's thread does so."""
-        self._look_at = monotonic() + BEAT_PATIENCE
+    def beat(self, *, asks: bool = False) -> None:
+        """Tell the requests of this process that somebody else is looking; the ticker's thread does so.
+
+        :param asks: whether the next request is to say that it came.
+        """
+        self._trusted_until = monotonic() + BEAT_PATIENCE
+        self._look_at = 0.0 if asks else self._trusted_until
 
     def fold_case(self) -> None:
         """From now on compare paths without regard to case, for the docroot's file system does so too."""
         self.__class__ = FoldingTaskMiddleware
 
     def _look(self, environ: WSGIEnvironment) -> None:
-        """Have this request look, as long as no thread's beat says that somebody does."""
+        """Have this request look, as long as no thread's beat says that somebody does; then it says that it came."""
+        if monotonic() <= self._trusted_until:
+            return self._come(environ)
         self._look_at = monotonic() + BEAT
         ticker = self._ticker()
         if not environ.get("wsgi.run_once"):  # as CGI: the process ends before a thread of its could look
             self._begin(ticker)
-        ticker.look("request")
+        ticker.look("request", environ)
+        if self._is_visit(environ):
+            ticker.put_down_visit(time())
+
+    def _come(self, environ: WSGIEnvironment) -> None:
+        """Say that a request came, in memory only: the thread puts it down."""
+        if self._is_visit(environ):
+            self.came_at = time()
+            self._look_at = self._trusted_until
+
+    def _is_visit(self, environ: WSGIEnvironment) -> bool:
+        return is_visit(environ, self.app.path if isinstance(self.app, Mounted) else None)
 
     def _begin(self, ticker: Ticker) -> None:
         ticker.start()
@@ -155,6 +195,6 @@ def is_private(path: str) -> bool:
 
 
 def _refuse(start_response: StartResponse) -> Iterable[bytes]:
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(_NOT_FOUND)))]
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(NOT_FOUND)))]
     start_response("404 Not Found", headers)
-    return [_NOT_FOUND]
+    return [NOT_FOUND]

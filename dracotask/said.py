@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from ..clock import moment_of, parse_duration
-from ..errors import BadTrigger, ControlError
-from ..previews import trigger_said
-from ..rules import KINDS, rule_of
-from ..triggers import Trigger
-from ..triggers.clocks import find_zone
+from .clock import moment_of, parse_duration
+from .errors import BadTrigger, ControlError
+from .previews import trigger_said
+from .rules import KINDS, rule_of
+from .triggers import Trigger
+from .triggers.clocks import find_zone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
