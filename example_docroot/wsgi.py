@@ -292,7 +292,8 @@ $style</style>
 <p>Nothing but this web server was started. Leave the page open and watch.</p>
 <div id="now" aria-live="off">$now</div>
 <form method="post" action="visitors"><button>Pretend ten visitors</button></form>
-<p>Or <a href="generators">have a page of your own written</a>, every few seconds.</p>
+<p>Or <a href="generators">have a page of your own written</a>, every few seconds;
+and see in <a href="tasks/">the console</a> how all of it runs.</p>
 <p>From a terminal:</p>
 <pre># every task: next, last, how it went
 $program $docroot
@@ -342,6 +343,7 @@ $problem
 """
 
 
-application = TaskMiddleware(app, HERE)
+# The console is at /tasks; `dracotask example_docroot console` prints a link that signs you in.
+application = TaskMiddleware(app, HERE, console="/tasks")
 # Each worker has a scheduler of its own as well, for what must see its memory.
 application.local.add(forget_who_left, every="10s")
