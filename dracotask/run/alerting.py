@@ -383,10 +383,10 @@ def run_command(order: Command, docroot: str, environment: dict[str, str], limit
     with process.stdout as output:
         _hand_in(process.stdin, order.text)
         said = _read_until_end(output.fileno(), process.poll, until)
-    if process.poll() is None:
-        _kill_session(process.pid)
-        process.wait()
-        return KILLED
+        if process.poll() is None:  # asked while somebody listens: one who goes on printing would end of our leaving
+            _kill_session(process.pid)
+            process.wait()
+            return KILLED
     if not process.returncode:
         return None
     last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from ..asked import Asked
 
 
+#: A page of it is no longer than this.
+MOST = 1000
+
+
 def page(asked: Asked) -> Page:
-    actions = _read(asked)
-    shown = [(each, action_in_words(each, asked.now, asked.zone)) for each in actions[: _limit(asked)]]
-    more = _limit(asked) + ROWS if len(actions) > _limit(asked) else None
+    actions, limit = _read(asked), _limit(asked)
+    shown = [(each, action_in_words(each, asked.now, asked.zone)) for each in actions[:limit]]
+    more = min(limit + ROWS, MOST) if len(actions) > limit < MOST else None
     return Page("activity.html", rows=shown, more=more, name=asked.word("name"), poll=15)
 
 
@@ -26,7 +30,7 @@ def as_json(asked: Asked) -> list[dict[str, Any]]:
 
 
 def _limit(asked: Asked) -> int:
-    return asked.number("limit", ROWS, 1, 1000)
+    return asked.number("limit", ROWS, 1, MOST)
 
 
 def _read(asked: Asked) -> list[Action]:

@@ -103,7 +103,7 @@
           Object.assign(output.dataset, { after: news.after, style: news.style });
         }
         if (stick) output.scrollTop = output.scrollHeight;
-        wait = 1000;
+        wait = news.state === "running" ? 1000 : 5000;
         if (!news.goes_on) { byId("tailing").textContent = ""; return void turn(); }
       } catch { wait = Math.min(2 * wait, 30000); }
       setTimeout(tail, document.hidden ? 5000 : wait);
