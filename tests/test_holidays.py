@@ -218,7 +218,7 @@ def test_a_class_in_a_module_of_the_docroot_names_the_fire_times(site):
     trigger = parse_trigger(site.schedule("Pay").trigger)
     assert trigger.name == "bank:BankDays"
     assert list(trigger.moments) == bank_days(8, before, trigger.horizon)
-    assert trigger.horizon == before.replace(microsecond=0) + timedelta(days=400)
+    assert before.replace(microsecond=0) <= trigger.horizon - timedelta(days=400) <= utc_now()
     assert site.schedule("Pay").next_fire_time == trigger.moments[0]
 
     # And what is due of it runs
