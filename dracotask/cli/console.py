@@ -164,10 +164,10 @@ def serve_alone(invocation: Invocation, link: Link, url: str | None, host: str, 
     """
     server = _server(invocation.site.docroot, host, _listen(host, port))
     own = f"http://{_name_of(host)}:{server.port}"
-    print(f"The console of {visible_line(invocation.site.docroot)} is on {own}/ until Ctrl-C.")
-    print("It starts what you run there, and no more by itself: requests to the site do, and cron.\n")
-    link.say(invocation, base_of(url or own, None))
-    try:
+    try:  # from here on: whoever reads the address may have had enough at once
+        print(f"The console of {visible_line(invocation.site.docroot)} is on {own}/ until Ctrl-C.")
+        print("It starts what you run there, and no more by itself: requests to the site do, and cron.\n")
+        link.say(invocation, base_of(url or own, None))
         server.serve_forever()
     except KeyboardInterrupt:
         print()

@@ -51,12 +51,12 @@ def serve(invocation: Invocation, host: str, port: int) -> None:
     listening.close()
     middleware.tasks.start()
     place = f"http://{shown_host(host)}:{server.port}/"
-    print(f"Serving {site.docroot} on {place} with {told}. Ctrl-C ends it.", flush=True)
-    if middleware.tasks.console:
-        from .console import console_link
+    try:  # from here on: whoever reads the address may have had enough at once
+        print(f"Serving {site.docroot} on {place} with {told}. Ctrl-C ends it.", flush=True)
+        if middleware.tasks.console:
+            from .console import console_link
 
-        print(f"Its console: {console_link(invocation, place.rstrip('/') + middleware.tasks.console)}", flush=True)
-    try:
+            print(f"Its console: {console_link(invocation, place.rstrip('/') + middleware.tasks.console)}", flush=True)
         server.serve_forever()
     except KeyboardInterrupt:
         print()
