@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .model import Run, Schedule
+    from .stores.reading import Glance
 
 HELD, DUE, WAITING, AT_WORK, FAILING = "held", "due", "waiting", "running", "failing"
 ON_DEMAND, GONE = "on-demand", "gone"
@@ -72,11 +73,16 @@ class Filter:
             return False
         if self.task is not None and schedule.task != self.task:
             return False
-        return not self.text or any(self.text in words.casefold() for words in _words_of(schedule))
+        return not self.text or mentions(schedule, self.text)
 
 
-def _words_of(schedule: Schedule) -> Iterable[str]:
-    return (schedule.name, schedule.task, schedule.description or "", schedule.in_force or "")
+def mentions(schedule: Schedule | Glance, text: str) -> bool:
+    """Tell whether a schedule has a text in its name, task, description or rule.
+
+    :param text: as ``casefold()`` returns it.
+    """
+    words = (schedule.name, schedule.task, schedule.description or "", schedule.in_force or "")
+    return any(text in word.casefold() for word in words)
 
 
 def matters_of(

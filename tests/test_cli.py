@@ -18,9 +18,9 @@ import pytest
 from sites import SCRIPT, Site, until
 
 from dracotask.cli.commands import commands
-from dracotask.cli.log import OutputFile
 from dracotask.cli.running import COMMANDS
 from dracotask.model import VERBS
+from dracotask.report.outputfile import OutputFile
 from dracotask.run.output import RunOutput
 
 TASKS = """\

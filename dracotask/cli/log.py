@@ -7,8 +7,8 @@ import os
 import sys
 import time
 
-from ..model import NEVER_STARTED, QUEUED, RUNNING, Policy, Run
-from ..report.outputfile import OutputFile
+from ..model import NEVER_STARTED, QUEUED, RUNNING, Run
+from ..report.outputfile import output_of
 from ..report.reading import find_run, open_to_read
 from ..state import is_locked
 from ..visible import visible
@@ -73,7 +73,7 @@ def _next_attempt(invocation: Invocation, run: Run, attempt: int) -> Run:
 def _print_stream(invocation: Invocation, run: Run, attempt: int, printer: Printer, *, follow: bool) -> int:
     """Print what there is, and with ``follow`` what comes; return how many bytes of the stream are past."""
     state = invocation.state
-    output = OutputFile(state.output_file(run.id, attempt), Policy.from_text(run.policy).max_output)
+    output = output_of(state, run, attempt)
     is_over = not follow or not _goes_on(invocation, run.id, attempt)
     while True:
         for data in output.news():

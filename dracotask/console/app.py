@@ -7,7 +7,6 @@ all of it works without JavaScript.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from urllib.parse import quote
@@ -26,14 +25,14 @@ from werkzeug.routing import Map, Rule
 
 from ..errors import DocrootNotFound, DracotaskError, StoreBusy, StoreMissing
 from ..report.banners import unwritable
-from ..siteconfig import find_state
+from ..report.desk import Desk
 from .access import Access
 from .asked import Asked, Page, untouched
 from .assets import asset
 from .drawings import Drawings
 from .origin import refusal
 from .pages import activity, doors, run, runs, setup, task, tasks, watch
-from .render import render
+from .render import as_json, render
 from .signin import Throttle
 
 TYPE_CHECKING = False
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from typing import IO, Any
     from wsgiref.types import StartResponse, WSGIEnvironment
 
+    from ..state import State
     from ..web.mounted import Authorize
 
 logger = logging.getLogger("dracotask")
@@ -170,12 +170,11 @@ class Console:
         if not request.environ.get("PATH_INFO"):
             return _with_slash(request)
         try:
-            self._tell_where(request.script_root)
-            access = Access(find_state(self.docroot), authorize=self.authorize)
+            desk = Desk(self.docroot, program="dracotask")
+            self._tell_where(desk.state, request.script_root)
+            access = Access(desk.state, authorize=self.authorize)
             visitor = access.visitor(request.environ, request.script_root)
-            asked = Asked(
-                request, self.docroot, visitor=visitor, access=access, throttle=self.throttle, drawings=self.drawings
-            )
+            asked = Asked(request, desk, visitor=visitor, access=access, throttle=self.throttle, drawings=self.drawings)
             view, named = _view_of(asked)
             _refuse_strangers(asked, view)
             _read(request)
@@ -185,13 +184,13 @@ class Console:
         except Exception as error:
             return _failed(request, asked, error)
 
-    def _tell_where(self, place: str) -> None:
+    def _tell_where(self, state: State, place: str) -> None:
         """Leave word in the state folder of where the console is, for the command that prints a link to it."""
         if self.path is None or self._told_in == os.getpid():
             return
         self._told_in = os.getpid()
         try:
-            find_state(self.docroot).note_console(place)
+            state.note_console(place)
         except OSError:
             pass  # the command then serves it by itself
 
@@ -259,17 +258,11 @@ def _response(asked: Asked, answer: Any) -> Response:
     elif isinstance(answer, Page):
         response = render(answer, asked)
     else:
-        response = _json(answer)
+        response = as_json(answer)
     if asked.request.method in ("GET", "HEAD") and response.status_code == 200 and not response.is_streamed:
         response.add_etag(weak=True)
         response.make_conditional(asked.request.environ)
     return response
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    # In ASCII, and with no "<": whatever takes it for a page finds nothing in it to obey.
-    text = json.dumps(value, indent=1).replace("<", "\\u003c")
-    return Response(text + "\n", status, mimetype="application/json")
 
 
 def _failed(
@@ -281,7 +274,7 @@ def _failed(
     if not isinstance(error, HTTPException) and (asked is None or asked.visitor is None):
         words = "The console cannot answer at present."  # what is wrong with the site is nobody's business
     if request.path.endswith(".json") or request.path.endswith("/output"):
-        response = _json({"error": words}, problem.code or 500)
+        response = as_json({"error": words}, problem.code or 500)
     elif asked is not None and page is not None and asked.visitor is not None and request.method != "POST":
         response = render(page(error, asked), asked)
     else:

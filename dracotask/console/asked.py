@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from urllib.parse import urlencode
 
-from werkzeug.exceptions import Forbidden, NotFound
+from werkzeug.exceptions import BadRequest, Forbidden, NotFound
 
 from ..clock import utc_now
 from ..errors import BadTrigger, ControlError, RunNotFound, ScheduleNotFound, StoreMissing, TaskNotFound
 from ..homes.site import SiteHome
-from ..report.desk import Desk
 from ..report.words import moment_in_words
 
 TYPE_CHECKING = False
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from werkzeug import Request
 
+    from ..report.desk import Desk
     from ..stores.base import Store
     from .access import Access, Visitor
     from .drawings import Drawings
@@ -66,7 +66,7 @@ class Asked:
     def __init__(
         self,
         request: Request,
-        docroot: str,
+        desk: Desk,
         *,
         visitor: Visitor | None,
         access: Access,
@@ -75,7 +75,7 @@ class Asked:
     ) -> None:
         self.request, self.visitor, self.access = request, visitor, access
         self.throttle, self.drawings = throttle, drawings
-        self.desk = Desk(docroot, program="dracotask")
+        self.desk = desk
         self.now = utc_now()
         self.zone = self.desk.zone()
         self.links = Links(request.path)
@@ -179,11 +179,20 @@ class Links:
         return self.to(f"runs/{run_id}{tail}", **query)
 
 
+def answering(problem: str | None) -> dict[str, Any]:
+    """Return how a :class:`Page` answers a form: that it could not be done, and why, or nothing of the sort.
+
+    :param problem: why; None where there was no form, or it was done.
+    """
+    return {"status": 200, "problems": []} if problem is None else {"status": 409, "problems": [problem]}
+
+
+class NothingSaid(BadRequest):
+    """Raised when a form has none of the buttons that there are."""
+
+    description = "The form says nothing that could be done."
+
+
 def untouched(error: StoreMissing, asked: Asked) -> Page:
     """Return the page of a site that nobody has looked at yet."""
     return Page("untouched.html", command=asked.desk.command("load"), task_file=asked.desk.state.task_file)
-
-
-def note(words: str, kind: str = "ok") -> dict[str, Any]:
-    """Return a sentence to stand above a page: ``ok``, or ``bad`` for what could not be done."""
-    return {"words": words, "kind": kind}

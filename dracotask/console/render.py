@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,6 +17,7 @@ from .assets import version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime, tzinfo
     from typing import Any
 
@@ -49,6 +51,13 @@ def render(page: Page, asked: Asked) -> Response:
     )  # fmt: skip
     # (JSON may bring half of a character, which is none in UTF-8.)
     return Response(text.encode("utf-8", "backslashreplace"), page.status, headers=page.headers, mimetype="text/html")
+
+
+def as_json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return the answer that a value is, for machines."""
+    # In ASCII, and with no "<": whatever takes it for a page finds nothing in it to obey.
+    text = json.dumps(value, indent=1).replace("<", "\\u003c")
+    return Response(f"{text}\n", status, headers=headers, mimetype="application/json")
 
 
 # -- Filters -----------------------------------------------------------------------------------

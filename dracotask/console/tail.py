@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..model import ACTIVE, Policy
-from ..report.outputfile import OutputFile
+from ..model import ACTIVE
+from ..report.outputfile import output_of
 from .ansi import AnsiState, beginning_of_end, to_html
 
 TYPE_CHECKING = False
@@ -54,8 +54,3 @@ class Tail:
             "after": self.after, "style": self.style, "html": self.html, "open": self.open,
             "state": run.state, "goes_on": run.state in ACTIVE,
         }  # fmt: skip
-
-
-def output_of(state: State, run: Run, attempt: int) -> OutputFile:
-    """Return what is kept of the output of an attempt."""
-    return OutputFile(state.output_file(run.id, attempt), Policy.from_text(run.policy).max_output)

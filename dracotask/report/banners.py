@@ -87,9 +87,14 @@ def banners(
 def unwritable(desk: Desk) -> Iterator[Banner]:
     """Yield the banner of a site whose state cannot be written: mostly, its store cannot be read either then."""
     path = desk.state.path
-    if not os.access(path, os.W_OK):
+    if not is_writable(desk.state):
         remedy = f"No task runs, and nothing is recorded, until {site_owner(desk)} may write there again."
         yield Banner("red", "readonly", f"The state folder {path} cannot be written.", remedy)
+
+
+def is_writable(state: State) -> bool:
+    """Tell whether anything can be put on record, as far as the permissions of the state folder go."""
+    return os.access(state.path, os.W_OK)
 
 
 def site_held_in_words(hold: SiteHold, now: datetime, zone: tzinfo) -> str:

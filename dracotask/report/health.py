@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from ..clock import in_words, rfc3339
 from ..lateness import Hindrance
 from ..model import FAILURES
 from ..retries import PAUSER
-from .banners import next_look, nobody_looks
+from .banners import is_writable, next_look, nobody_looks
 from .reading import Notes
 from .words import is_late
 
@@ -190,6 +188,6 @@ def circumstances(desk: Desk, notes: Notes, now: datetime) -> Circumstances:
         past = f"for {in_words((now - unseen_since).total_seconds())}" if unseen_since else "yet"
         nobody = f"nobody has looked for what is due {past}" + (f": {hindrance.words}" if hindrance else "")
     return Circumstances(
-        late_after=config.late_after, is_writable=os.access(state.path, os.W_OK), broken=broken,
+        late_after=config.late_after, is_writable=is_writable(state), broken=broken,
         is_at_rest=notes.site_hold is not None or not config.enabled, nobody=nobody, unseen_since=unseen_since,
     )  # fmt: skip

@@ -6,7 +6,13 @@ import os
 import re
 import time
 
+from ..model import Policy
 from ..run.output import MARK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..model import Run
+    from ..state import State
 
 _MARK = re.compile(re.escape(MARK).replace(b"%d", rb"(\d+)"))
 
@@ -71,3 +77,8 @@ class OutputFile:
             return None
         self._seen = seen
         return data
+
+
+def output_of(state: State, run: Run, attempt: int) -> OutputFile:
+    """Return what is kept of the output of an attempt."""
+    return OutputFile(state.output_file(run.id, attempt), Policy.from_text(run.policy).max_output)

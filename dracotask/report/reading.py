@@ -68,10 +68,18 @@ class Reading(Notes):
         super().__init__(store)
         self.schedules = store.schedules()
         self.last_runs = {name: really(store, state, run) for name, run in store.last_runs().items()}
-        queued = store.runs(states=(QUEUED,), limit=None)
-        # (One that could begin now tells more than one that waits for its retry.)
-        self.queued = {run.schedule: run for run in sorted(queued, key=lambda run: run.not_before is None)}
+        self.queued = next_queued(store)
         self.running = [run for run in store.running() if really(store, state, run).state == RUNNING]
+
+
+def next_queued(store: Store, limit: int | None = None) -> dict[str, Run]:
+    """Return, by Schedule, the Run that waits to be started.
+
+    :param limit: so many of those that wait, the newest, are looked at; None for all.
+    """
+    queued = store.runs(states=(QUEUED,), limit=limit)
+    # (One that could begin now tells more than one that waits for its retry.)
+    return {run.schedule: run for run in sorted(queued, key=lambda run: run.not_before is None)}
 
 
 def really(store: Store, state: State, run: Run) -> Run:

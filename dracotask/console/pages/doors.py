@@ -6,7 +6,7 @@ from werkzeug import Response
 from werkzeug.exceptions import NotFound
 from werkzeug.utils import redirect
 
-from ..asked import Page, note
+from ..asked import Page
 from ..session import cookie_for, no_cookie
 from ..signin import TOKEN, is_open, redeem
 
@@ -53,8 +53,8 @@ def _spent(asked: Asked) -> Page:
     wait = asked.throttle.failed()
     if wait:
         words = f"Too many tries: wait {wait} seconds."
-        return Page("closed.html", status=429, headers={"Retry-After": str(wait)}, notes=[note(words, "bad")])
-    return Page("closed.html", status=403, notes=[note(_SPENT, "bad")])
+        return Page("closed.html", status=429, headers={"Retry-After": str(wait)}, problems=[words])
+    return Page("closed.html", status=403, problems=[_SPENT])
 
 
 def sign_out(asked: Asked) -> Response:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 from werkzeug import Response
-from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.exceptions import NotFound
 from werkzeug.utils import redirect
 
 from ...clock import from_text, in_words
 from ...homes.site import SiteHome
 from ...lateness import lateness
 from ...model import ACTIVE, ENDED, FAILED, FAILURES, NEVER_STARTED, QUEUED, RUNNING, Policy
+from ...report.outputfile import output_of
 from ...report.pace import eta, eta_in_words, share_done, usual, usual_in_words
 from ...report.reading import really, run_as_json
 from ...report.words import (
@@ -27,10 +28,10 @@ from ...report.words import (
     what_it_told,
 )
 from ..ansi import highlight_traceback
-from ..asked import REFUSALS, Page, note
+from ..asked import REFUSALS, NothingSaid, Page, answering
 from ..charts import MOST_IN_ROW
 from ..rows import ORIGINS, RunRow, badge
-from ..tail import Tail, output_of
+from ..tail import Tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +68,6 @@ class Told:
         self.asked, self.run = asked, _found(asked, store, run_id)
         run = self.run
         self.title = title(run.schedule, run.task)
-        self.schedule = store.schedule(run.schedule)
         self.older, self.newer = store.neighbours(run)
         earlier = store.runs(schedule=run.schedule, before=run.id, limit=BEFORE)
         self.earlier = [RunRow(really(store, state, each), asked) for each in earlier]
@@ -172,8 +172,8 @@ def page(asked: Asked, run_id: str, problem: str | None = None) -> Page:
     tail = Tail.end_of(asked.desk.state, told.run, told.attempt)
     trace = highlight_traceback(tail.data, asked.desk.docroot) if told.attempt_failed else None
     return Page(
-        "run.html", status=409 if problem else 200, told=told, tail=tail, trace=trace, **asked.filled_in(problem),
-        notes=[note(problem, "bad")] if problem else [], poll=told.poll,
+        "run.html", told=told, tail=tail, trace=trace, **asked.filled_in(problem),
+        **answering(problem), poll=told.poll,
     )  # fmt: skip
 
 
@@ -220,7 +220,7 @@ def act(asked: Asked, run_id: str) -> Page | Response:
             case "retry":
                 run_id = _retry(asked, home, run_id, why)
             case _:
-                raise BadRequest("The form says nothing that could be done.")
+                raise NothingSaid
     except REFUSALS as error:
         return page(asked, run_id, str(error))
     return redirect(asked.links.run(run_id), 303)

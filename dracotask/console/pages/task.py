@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from werkzeug import Response
-from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.exceptions import NotFound
 from werkzeug.utils import redirect
 
 from ...arguments import handed
@@ -17,7 +17,7 @@ from ...report.shown import Shown
 from ...report.source import definition
 from ...report.words import STATES, about, action_in_words, parameter_in_words, title
 from ...said import rule_said, until_said
-from ..asked import REFUSALS, Page, note
+from ..asked import REFUSALS, NothingSaid, Page, answering
 from ..charts import history_chart
 from ..rows import RunRow, badge
 
@@ -69,7 +69,7 @@ def page(asked: Asked, name: str | None = None, problem: str | None = None) -> P
         failures = runs_of(store, shown.schedule, states=FAILURES, limit=FAILED)
     schedule = shown.schedule
     return Page(
-        "task.html", status=409 if problem else 200, shown=shown, schedule=schedule,
+        "task.html", shown=shown, schedule=schedule,
         title=title(schedule.name, schedule.task),
         rows=[RunRow(run, asked) for run in shown.runs], failures=[RunRow(run, asked) for run in failures],
         chart=history_chart(recent, asked.zone, asked.links.run),
@@ -77,7 +77,7 @@ def page(asked: Asked, name: str | None = None, problem: str | None = None) -> P
         source=definition(asked.desk.docroot, schedule.source),
         actions=[(each, action_in_words(each, asked.now, asked.zone)) for each in shown.actions],
         state=shown.last_run and STATES[shown.last_run.state], badge=shown.last_run and badge(shown.last_run.state),
-        **asked.filled_in(problem), notes=[note(problem, "bad")] if problem else [],
+        **asked.filled_in(problem), **answering(problem),
         poll=2 if shown.running or shown.queued else 15, about=about,
     )  # fmt: skip
 
@@ -139,7 +139,7 @@ def _steer(asked: Asked, control: Control, deed: str, name: str) -> None:
         case "remove":
             control.remove(name, now, why=why)
         case _:
-            raise BadRequest("The form says nothing that could be done.")
+            raise NothingSaid
 
 
 def _run(asked: Asked, home: SiteHome, name: str) -> str:

@@ -6,15 +6,15 @@ import json
 from collections import Counter
 
 from werkzeug import Response
-from werkzeug.exceptions import BadRequest
 from werkzeug.utils import redirect
 
 from ...arguments import misfit
-from ...model import FAILURES, LOST, QUEUED, RUNNING, Run
+from ...filters import mentions
+from ...model import FAILURES, LOST, RUNNING, Run
 from ...report.banners import banners
 from ...report.lines import LESSON, mark_of, rank_of
 from ...report.pace import eta, share_done
-from ...report.reading import Notes, really, schedule_as_json
+from ...report.reading import Notes, next_queued, really, schedule_as_json
 from ...report.source import SourceLine, around
 from ...report.words import (
     STATES,
@@ -31,7 +31,7 @@ from ...report.words import (
     what_it_told,
 )
 from ...state import TASK_FILE
-from ..asked import REFUSALS, ROWS, Page, note
+from ..asked import REFUSALS, ROWS, NothingSaid, Page, answering
 from ..charts import MOST_IN_ROW
 from ..rows import badge
 from .pager import Pager
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 #: What the list can be narrowed to.
 MATTERS = ("failed", "late", "running", "held", "on demand", "gone")
 
-#: So many Runs that wait are looked at, for what is said of them; in the order in which they would begin.
+#: So many Runs that wait, the newest, are looked at, for what is said of them.
 MOST_QUEUED = 500
 
 
@@ -66,9 +66,7 @@ class Board:
         found = (really(store, asked.desk.state, run) for run in store.running())
         self.at_work = [run for run in found if run.state == RUNNING]
         self.running = {run.schedule: run for run in self.at_work}
-        # (One that could begin now tells more than one that waits for its retry.)
-        queued = store.runs(states=(QUEUED,), limit=MOST_QUEUED)
-        self.queued = {run.schedule: run for run in sorted(queued, key=lambda run: run.not_before is None)}
+        self.queued = next_queued(store, MOST_QUEUED)
         self.marks = {glance.name: self._mark(glance) for glance in self.glances}
         self.text, self.state = asked.word("q"), asked.word("state")
         chosen = [glance for glance in self.glances if self._is_wanted(glance)]
@@ -91,11 +89,7 @@ class Board:
     def _is_wanted(self, glance: Glance) -> bool:
         if self.state and self.state not in self._matters_of(glance):
             return False
-        if not self.text:
-            return True
-        text = self.text.casefold()
-        words = (glance.name, glance.task, glance.description, glance.in_force or "")
-        return any(text in word.casefold() for word in words)
+        return not self.text or mentions(glance, self.text.casefold())
 
     def _matters_of(self, glance: Glance) -> Iterator[str]:
         """Yield all that is the matter with a schedule, of :data:`MATTERS`."""
@@ -199,9 +193,8 @@ def page(asked: Asked, problem: str | None = None) -> Page:
     with asked.reading() as store:
         board = Board(asked, store)
         told = list(banners(asked.desk, board.notes, board.glances, asked.now, asked.zone))
-    notes = [note(problem, "bad")] if problem else []
     return Page(
-        "tasks.html", status=409 if problem else 200, board=board, banners=told, notes=notes,
+        "tasks.html", **answering(problem), board=board, banners=told,
         poll=2 if board.is_busy else 15, matters=MATTERS, bars=MOST_IN_ROW, lesson=LESSON.splitlines(),
         excerpt=_excerpt(asked, board),
     )  # fmt: skip
@@ -217,7 +210,7 @@ def _excerpt(asked: Asked, board: Board) -> list[SourceLine]:
 def as_json(asked: Asked) -> list[dict[str, Any]]:
     with asked.reading() as store:
         last_runs, state = store.last_runs(), asked.desk.state
-        queued = {run.schedule: run for run in store.runs(states=(QUEUED,), limit=MOST_QUEUED)}
+        queued = next_queued(store, MOST_QUEUED)
         return [
             schedule_as_json(each, run and really(store, state, run), queued.get(each.name))
             for each in store.schedules()
@@ -241,7 +234,7 @@ def act(asked: Asked) -> Page | Response:
             elif form.get("site") == "resume":
                 control.resume_site(asked.now, why=why)
             else:
-                raise BadRequest("The form says nothing that could be done.")
+                raise NothingSaid
     except REFUSALS as error:
         return page(asked, str(error))
     return redirect(asked.links.to("", **_kept(asked.request.args.items())), 303)

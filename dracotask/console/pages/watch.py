@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 import os
 from time import monotonic
 
@@ -16,6 +15,7 @@ from ...keys import token
 from ...metrics import exposition
 from ...report.health import BROKEN, BUSY, NOBODY, UNUSABLE, Health, Trouble, examine
 from ..access import complain
+from ..render import as_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ def health(asked: Asked) -> Response:
     status = 200 if found.is_well else 503
     if asked.word("format") != "json":
         return Response(f"{found.word}\n", status, mimetype="text/plain", headers=_FRESH)
-    text = json.dumps(found.as_json() if known else {"health": found.word}, indent=1).replace("<", "\\u003c")
-    return Response(f"{text}\n", status, mimetype="application/json", headers=_FRESH)
+    return as_json(found.as_json() if known else {"health": found.word}, status, headers=_FRESH)
 
 
 def _of_one(found: Health, name: str) -> Health:
